@@ -1,0 +1,308 @@
+/* vipo: video-generation robot policies. One observation frame and a task text in, seven imagined
+ * future frames out.
+ *
+ * From simple to advanced:
+ *   1. status and errors          5. planning: vipo_planner_plan
+ *   2. arrays and images          6. writing plans
+ *   3. model                      7. single network calls (parity, benchmarks)
+ *   4. sampler options
+ *
+ * Conventions
+ * - Every function that can fail returns a vipo_status and takes a vipo_error * (may be NULL) that
+ *   receives the code and one line saying what, where, and what would be right.
+ * - On failure nothing is allocated and *out is NULL / zeroed.
+ * - A vipo_model is constant once open and may be shared by threads; a vipo_planner is one mutable
+ *   session, used by one thread at a time. Results belong to the caller.
+ * - Arrays are float32, C order, channels last: a video is [samples][frames][height][width][3].
+ */
+#ifndef VIPO_VIPO_H
+#define VIPO_VIPO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(VIPO_STATIC) || !defined(__GNUC__)
+#define VIPO_API
+#else
+#define VIPO_API __attribute__((visibility("default")))
+#endif
+
+#define VIPO_VERSION_MAJOR 0
+#define VIPO_VERSION_MINOR 1
+#define VIPO_VERSION_PATCH 0
+
+/* "0.1.0" */
+VIPO_API const char *vipo_version(void);
+
+/* ---- 1. status and errors ------------------------------------------------------------------- */
+
+#define VIPO_STATUS_LIST(X)                                                                         \
+    X(OK, "ok")                                                                                     \
+    X(INVALID_ARGUMENT, "invalid argument")                                                         \
+    X(OUT_OF_MEMORY, "out of memory")                                                               \
+    X(IO, "input/output error")                                                                     \
+    X(FORMAT, "malformed file")                                                                     \
+    X(MISMATCH, "name, shape or type mismatch")                                                     \
+    X(UNSUPPORTED, "not supported")                                                                 \
+    X(NUMERIC, "not a number")                                                                      \
+    X(CANCELLED, "cancelled")                                                                       \
+    X(INTERNAL, "internal error")
+
+typedef enum vipo_status {
+#define VIPO_STATUS_ENUM(name, text) VIPO_##name,
+    VIPO_STATUS_LIST(VIPO_STATUS_ENUM)
+#undef VIPO_STATUS_ENUM
+} vipo_status;
+
+typedef struct vipo_error {
+    vipo_status status;
+    char message[512]; /* one line, no newline, UTF-8 */
+} vipo_error;
+
+VIPO_API const char *vipo_status_text(vipo_status status);
+
+typedef enum vipo_log_level { VIPO_LOG_ERROR, VIPO_LOG_WARNING, VIPO_LOG_INFO, VIPO_LOG_DEBUG } vipo_log_level;
+
+/* What a long call tells its caller while it works. Every member may be NULL. Called from the thread
+ * that made the call, never from workers. */
+typedef struct vipo_callbacks {
+    void *user;
+    void (*log)(void *user, vipo_log_level level, const char *line);
+    /* done of total network evaluations (an estimate that may grow for draft-target); phase is a short
+     * word such as "load" or "plan". */
+    void (*progress)(void *user, const char *phase, double done, double total);
+    /* One JSON object per line, without newline (see docs: trace). */
+    void (*trace)(void *user, const char *json_line);
+    /* Asked between network operations; true ends the call with VIPO_CANCELLED. */
+    bool (*cancelled)(void *user);
+} vipo_callbacks;
+
+/* ---- 2. arrays and images ------------------------------------------------------------------- */
+
+#define VIPO_MAX_RANK 6
+
+/* Dense float32 array, C order. Owned by whoever declared it; vipo_array_free releases and zeroes. */
+typedef struct vipo_array {
+    float *data;
+    int rank;
+    size_t shape[VIPO_MAX_RANK];
+} vipo_array;
+
+VIPO_API vipo_status vipo_array_alloc(vipo_array *out, int rank, const size_t *shape, vipo_error *error);
+VIPO_API void vipo_array_free(vipo_array *array);
+VIPO_API size_t vipo_array_size(const vipo_array *array); /* elements */
+
+/* NumPy .npy: float16/32/64 and integers are converted to float32 on reading; float32 is written.
+ * Writing goes to a temporary file that is renamed at the end. */
+VIPO_API vipo_status vipo_npy_read(const char *path, vipo_array *out, vipo_error *error);
+VIPO_API vipo_status vipo_npy_write(const char *path, const vipo_array *array, vipo_error *error);
+
+/* 8-bit RGB picture, rows from the top, [height][width][3]. */
+typedef struct vipo_image {
+    uint8_t *data;
+    int height, width;
+} vipo_image;
+
+/* PNG or JPEG, recognised by content. Grey and palette become RGB, alpha is dropped, 16 bit -> 8 bit. */
+VIPO_API vipo_status vipo_image_read(const char *path, vipo_image *out, vipo_error *error);
+VIPO_API vipo_status vipo_image_write_png(const char *path, const vipo_image *image, vipo_error *error);
+VIPO_API void vipo_image_free(vipo_image *image);
+
+/* ---- 3. model --------------------------------------------------------------------------------- */
+
+typedef struct vipo_model vipo_model;
+
+enum { VIPO_MODEL_UNET = 1, VIPO_MODEL_TEXT = 2 };
+
+typedef struct vipo_model_options {
+    const char *compute; /* op table: "ref", "avx2", "avx512"; NULL: $VIPO_COMPUTE, else the fastest here */
+    int threads;         /* for packing weights; 0: all cores */
+    unsigned parts;      /* VIPO_MODEL_*; default both; a part whose files are missing is an error only when used */
+    const vipo_callbacks *callbacks; /* borrowed during open */
+} vipo_model_options;
+
+/* Everything a caller may want to know about a model without loading its payload. Strings are owned
+ * by the struct's fixed buffers. */
+typedef struct vipo_model_info {
+    char name[64];
+    int height, width, frames; /* of the video; frames = future frames */
+    int model_channels, levels, channel_mult[8], res_blocks, attention_ds[8], attention_levels;
+    int head_channels, token_channels;
+    int timesteps;
+    char objective[16];
+    bool has_text_encoder;
+    int text_width, text_layers, vocabulary;
+    size_t unet_parameters, text_parameters;
+    size_t unet_file_bytes, text_file_bytes;
+    char unet_dtype[8], text_dtype[8];
+    char preprocess[256]; /* human-readable, e.g. "resize 240x320, centre crop 128x128, box mean 2x2" */
+    int n_tensors;
+} vipo_model_info;
+
+VIPO_API void vipo_model_default_options(vipo_model_options *options);
+/* Opens a model folder: config.json, unet.safetensors and, if there, text_encoder.safetensors,
+ * vocab.json, merges.txt. Every tensor is checked by name, shape and type. */
+VIPO_API vipo_status vipo_model_open(vipo_model **out, const char *folder, const vipo_model_options *options,
+                                     vipo_error *error);
+VIPO_API void vipo_model_close(vipo_model **model);
+VIPO_API const char *vipo_model_compute(const vipo_model *model); /* name of the op table in use */
+/* Reads config.json and the tensor headers only. */
+VIPO_API vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_error *error);
+VIPO_API void vipo_model_get_info(const vipo_model *model, vipo_model_info *out);
+
+/* The condition frame the model sees: float32 [1][H][W][3] in [0,1]. */
+VIPO_API vipo_status vipo_model_preprocess(const vipo_model *model, const vipo_image *image, vipo_array *out,
+                                           vipo_error *error);
+/* The same by a folder's config.json, or by AVDC's presets "mw", "thor", "bridge". */
+VIPO_API vipo_status vipo_preprocess_folder(const char *folder, const vipo_image *image, vipo_array *out,
+                                            vipo_error *error);
+VIPO_API vipo_status vipo_preprocess_preset(const char *preset, const vipo_image *image, vipo_array *out,
+                                            vipo_error *error);
+
+/* Token ids of a text by a folder's vocab.json and merges.txt (nothing else is read). ids has room for
+ * capacity; *count is set to the number of ids. Longer texts are cut to max_length with the end token
+ * kept; *truncated (may be NULL) says so. max_length 0: no limit. */
+VIPO_API vipo_status vipo_tokenize(const char *folder, const char *text, int max_length, int32_t *ids, int capacity,
+                                   int *count, bool *truncated, vipo_error *error);
+
+/* One tensor of a safetensors file's header. */
+typedef struct vipo_tensor_info {
+    const char *name;
+    const char *dtype; /* "F32" ... */
+    int rank;
+    size_t shape[VIPO_MAX_RANK];
+    size_t bytes;
+} vipo_tensor_info;
+/* Calls visit for each tensor in name order; reads no payload. */
+VIPO_API vipo_status vipo_safetensors_list(const char *path, void (*visit)(void *user, const vipo_tensor_info *info),
+                                           void *user, vipo_error *error);
+
+/* ---- 4. sampler options ----------------------------------------------------------------------- */
+
+typedef enum vipo_chunk_rule { VIPO_CHUNK_FRESH, VIPO_CHUNK_REMAINDER } vipo_chunk_rule;
+
+typedef struct vipo_sampler_options {
+    const char *name; /* "ddpm", "ddim", "draft-target" */
+    int steps;        /* ddim: 1..timesteps; 0: the sampler's default (ddim 100, ddpm always all) */
+    double guidance;  /* classifier-free guidance weight w: (1+w) cond - w uncond; 0: off */
+    /* draft-target sampling (arXiv 2603.13438); strides in timesteps */
+    int chunk;               /* k: draft tokens per round */
+    int draft_stride;        /* delta */
+    int target_stride;       /* tau, divides delta */
+    double threshold;        /* lambda_0, L2 over the whole video in [-1,1] units */
+    double threshold_growth; /* added per round */
+    vipo_chunk_rule chunk_rule;
+    bool draft_reuse; /* the first target step takes the draft's own network output */
+} vipo_sampler_options;
+
+VIPO_API void vipo_sampler_default_options(vipo_sampler_options *options);
+/* Name of sampler i, NULL past the end; a line that says what it is. */
+VIPO_API const char *vipo_sampler_name(int i);
+VIPO_API const char *vipo_sampler_summary(int i);
+
+/* ---- 5. planning ------------------------------------------------------------------------------ */
+
+typedef struct vipo_planner vipo_planner;
+
+typedef struct vipo_planner_options {
+    int threads;         /* 0: all cores. Results do not depend on it. */
+    int max_batch;       /* rows per network call; larger batches are split; 0: by memory. Results do not depend on it. */
+} vipo_planner_options;
+
+VIPO_API void vipo_planner_default_options(vipo_planner_options *options);
+/* The model must outlive the planner. */
+VIPO_API vipo_status vipo_planner_open(vipo_planner **out, const vipo_model *model, const vipo_planner_options *options,
+                                       vipo_error *error);
+VIPO_API void vipo_planner_close(vipo_planner **planner);
+VIPO_API int vipo_planner_threads(const vipo_planner *planner);
+
+typedef struct vipo_request {
+    const vipo_array *cond;   /* [samples or 1][H][W][3] in [0,1]; required */
+    const char *text;         /* UTF-8; or */
+    const vipo_array *tokens; /* [1][L][C] text features; takes precedence over text */
+    int samples;              /* >= 1 */
+    uint64_t seed;
+    const vipo_array *noise;      /* x_T [samples][frames][H][W][3], or NULL: drawn from seed */
+    const vipo_array *step_noise; /* ddpm: [timesteps-1 or timesteps][samples][frames][H][W][3] in order of use, or NULL */
+    vipo_sampler_options sampler;
+    vipo_callbacks callbacks;
+} vipo_request;
+
+VIPO_API void vipo_request_default(vipo_request *request);
+
+typedef struct vipo_plan {
+    vipo_array video;    /* [samples][frames][H][W][3], (x+1)/2: nominally [0,1], not clipped */
+    char sampler[64];    /* resolved name with settings, e.g. "ddim-100" */
+    int calls;           /* batched denoiser calls */
+    int evaluations;     /* calls x rows, summed over samples */
+    int network_rows;    /* rows the network really ran: evaluations, doubled by guidance */
+    int rounds, drafted, accepted; /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
+    double seconds;      /* sampling alone, without text encoding and loading */
+    double text_seconds; /* tokenizer, text encoder and task embedding */
+    size_t peak_bytes;   /* weights + arena + sampler state */
+} vipo_plan;
+
+VIPO_API vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request, vipo_plan *out,
+                                       vipo_error *error);
+VIPO_API void vipo_plan_free(vipo_plan *plan);
+
+/* Text -> token ids (up to 77 int32 at ids, NULL to skip) and features [1][L][C] (out, NULL to skip). */
+VIPO_API vipo_status vipo_planner_encode_text(vipo_planner *planner, const char *text, int32_t *ids, int *n_ids,
+                                              vipo_array *out, const vipo_callbacks *callbacks, vipo_error *error);
+
+/* Root mean square of a - b; arrays of equal size. In [-1,1] units for two plans: 2 x this value. */
+VIPO_API double vipo_array_rms_difference(const vipo_array *a, const vipo_array *b);
+
+/* ---- 6. writing plans ------------------------------------------------------------------------- */
+
+typedef struct vipo_write_options {
+    double fps;           /* gif, mp4 */
+    int scale;            /* integer enlargement of pictures; 0: chosen so that a frame is about 128 pixels high */
+    const char *caption;  /* contact sheet, gif: a line under or over the pictures; NULL: none */
+} vipo_write_options;
+
+VIPO_API void vipo_write_default_options(vipo_write_options *options);
+/* By extension: .gif and .mp4 (condition frame, then the plan), .png (contact sheet: a row per sample,
+ * condition frame + plan), .npy (the video as it is). cond: [1 or samples][H][W][3]. */
+VIPO_API vipo_status vipo_plan_write(const char *path, const vipo_array *video, const vipo_array *cond,
+                                     const vipo_write_options *options, vipo_error *error);
+/* True if vipo_plan_write knows the extension. */
+VIPO_API bool vipo_plan_can_write(const char *path);
+
+/* One row of a comparison sheet: cond [1][H][W][3] and video [1][frames][H][W][3] (both borrowed). */
+typedef struct vipo_sheet_row {
+    const char *caption;
+    const vipo_array *cond, *video;
+} vipo_sheet_row;
+VIPO_API vipo_status vipo_sheet_write(const char *path, const vipo_sheet_row *rows, int n_rows,
+                                      const vipo_write_options *options, vipo_error *error);
+
+/* ---- 7. single network calls ------------------------------------------------------------------ */
+
+typedef struct vipo_denoise_request {
+    const vipo_array *x;      /* [B][frames][H][W][3] */
+    const vipo_array *cond;   /* [B or 1][H][W][3] in [0,1] */
+    const vipo_array *tokens; /* [B or 1][L][C]; or */
+    const char *text;
+    const int *t;             /* B values, or 1 for all */
+    int n_t;
+    bool unconditional;       /* task tokens times 0 */
+    /* Called with every intermediate: PyTorch's module name, shape in PyTorch's layout. NULL: off. */
+    void (*dump)(void *user, const char *name, const vipo_array *value);
+    void *dump_user;
+    vipo_callbacks callbacks;
+} vipo_denoise_request;
+
+/* v = network(x, t); *seconds (may be NULL) is the time of the UNet alone. */
+VIPO_API vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_request *request, vipo_array *v,
+                                          double *seconds, vipo_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

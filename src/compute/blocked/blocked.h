@@ -1,0 +1,54 @@
+/* The slots that both blocked tables fill, and packing. */
+#ifndef VIPO_COMPUTE_BLOCKED_BLOCKED_H
+#define VIPO_COMPUTE_BLOCKED_BLOCKED_H
+
+#include "compute/blocked/gemm.h"
+
+/* Bytes of n floats or offsets rounded up to a cache line. */
+static inline size_t line_bytes(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+static inline int least(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static inline int parts(int n, int part)
+{
+    return (n + part - 1) / part;
+}
+
+/* Floats of the panels of a [columns][k] matrix, without bias. */
+static inline size_t panel_floats(int k, int columns)
+{
+    return (size_t)k * padded_columns(columns);
+}
+
+/* Depth of a packed weight's panels; an upsampling one has four sets of panels, one for each parity
+ * 2 (y mod 2) + (x mod 2) of output pixels, each a 2x2 convolution of the input. */
+int BLOCKED(packed_depth)(vipo_weight_kind kind, int in);
+size_t BLOCKED(packed_floats)(vipo_weight_kind kind, int in, int out);
+void BLOCKED(pack)(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
+                   float *memory, vipo_packed *packed);
+
+/* out[i][c] = silu(scale[c] x[i][c] + shift[c]) for n pixels of `channels` floats; scale NULL: no norm. */
+void BLOCKED(activate)(float *out, size_t out_stride, const float *x, int channels, int n, const float *scale,
+                       const float *shift, bool silu);
+
+/* Statistics of channels [first, end) of a strip (vipo_map.stats). */
+void BLOCKED(strip_stats)(const vipo_map *map, int sample, int frame, int strip, int first, int end);
+
+size_t BLOCKED(conv_space_scratch)(const vipo_conv_space *args);
+size_t BLOCKED(conv_time_scratch)(const vipo_conv_time *args);
+size_t BLOCKED(linear_scratch)(const vipo_linear *args);
+size_t BLOCKED(attention_scratch)(const vipo_attention *args);
+void BLOCKED(conv_space)(const vipo_compute *compute, const vipo_conv_space *args);
+void BLOCKED(conv_time)(const vipo_compute *compute, const vipo_conv_time *args);
+void BLOCKED(group_norm)(const vipo_compute *compute, const vipo_group_norm *args);
+void BLOCKED(linear)(const vipo_compute *compute, const vipo_linear *args);
+void BLOCKED(attention)(const vipo_compute *compute, const vipo_attention *args);
+void BLOCKED(layer_norm)(const vipo_compute *compute, const vipo_layer_norm *args);
+
+#endif

@@ -1,0 +1,97 @@
+/* Packing weights into panels [panel][k][columns], k in the order in which the ops read their inputs. */
+#include <string.h>
+
+#include "compute/blocked/blocked.h"
+
+/* Input channels copied at a time, so that reads use whole cache lines and writes stay in L1. */
+enum { PACK_CHANNELS = 16, UPSAMPLE_PARITIES = 4 };
+
+int BLOCKED(packed_depth)(vipo_weight_kind kind, int in)
+{
+    return kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? 4 * in : vipo_weight_taps(kind) * in;
+}
+
+static int parities(vipo_weight_kind kind)
+{
+    return kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? UPSAMPLE_PARITIES : 1;
+}
+
+size_t BLOCKED(packed_floats)(vipo_weight_kind kind, int in, int out)
+{
+    return (size_t)parities(kind) * panel_floats(BLOCKED(packed_depth)(kind, in), out) + padded_columns(out);
+}
+
+/* block[tap][channel][column] of channels [first, first + n) and `columns` outputs from `weights` on. */
+static void read_block(float (*block)[PACK_CHANNELS][PANEL], int in, int taps, int first, int n, int columns,
+                       const float *weights)
+{
+    for (int o = 0; o < columns; o++) {
+        const float *w = weights + ((size_t)o * (size_t)in + (size_t)first) * (size_t)taps;
+        for (int c = 0; c < n; c++)
+            for (int t = 0; t < taps; t++) block[t][c][o] = *w++;
+    }
+}
+
+/* Which of the three taps of an axis reach input pixel `tap` (0 or 1) of the 2-tap filter of a parity: the
+ * enlarged picture's pixels 2 i + parity - 1, + 0, + 1 are input pixels i - 1, i, i for parity 0 and i, i,
+ * i + 1 for parity 1. */
+static void merged_taps(int parity, int tap, int *first, int *end)
+{
+    *first = tap == 0 ? 0 : parity == 0 ? 1 : 2;
+    *end = tap == 1 ? 3 : parity == 0 ? 1 : 2;
+}
+
+static void write_block(float *panel, int width, vipo_weight_kind kind, int in, int first, int n,
+                        float (*block)[PACK_CHANNELS][PANEL])
+{
+    for (int t = 0; t < vipo_weight_taps(kind); t++)
+        for (int c = 0; c < n; c++)
+            memcpy(panel + ((size_t)t * (size_t)in + (size_t)(first + c)) * (size_t)width, block[t][c],
+                   (size_t)width * sizeof(float));
+}
+
+static void write_merged_block(float *panel, int width, int parity, int in, int first, int n,
+                               float (*block)[PACK_CHANNELS][PANEL])
+{
+    for (int tap = 0; tap < 4; tap++) {
+        int y0, y1, x0, x1;
+        merged_taps(parity / 2, tap / 2, &y0, &y1);
+        merged_taps(parity % 2, tap % 2, &x0, &x1);
+        for (int c = 0; c < n; c++) {
+            float *row = panel + ((size_t)tap * (size_t)in + (size_t)(first + c)) * (size_t)width;
+            for (int o = 0; o < width; o++) {
+                double sum = 0;
+                for (int y = y0; y < y1; y++)
+                    for (int x = x0; x < x1; x++) sum += (double)block[y * 3 + x][c][o];
+                row[o] = (float)sum;
+            }
+        }
+    }
+}
+
+void BLOCKED(pack)(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
+                   float *memory, vipo_packed *packed)
+{
+    const int taps = vipo_weight_taps(kind), depth = BLOCKED(packed_depth)(kind, in);
+    const size_t set = panel_floats(depth, out);
+    float block[9][PACK_CHANNELS][PANEL];
+    for (int p = 0; p < panel_count(out); p++) {
+        const int column = p * PANEL, width = panel_width(out, p);
+        float *panel = memory + (size_t)column * (size_t)depth;
+        memset(block, 0, sizeof block);
+        for (int first = 0; first < in; first += PACK_CHANNELS) {
+            const int n = least(in - first, PACK_CHANNELS);
+            read_block(block, in, taps, first, n, least(out - column, width),
+                       weights + (size_t)column * (size_t)in * (size_t)taps);
+            if (kind == VIPO_WEIGHT_3X3_UPSAMPLE2)
+                for (int parity = 0; parity < UPSAMPLE_PARITIES; parity++)
+                    write_merged_block(panel + (size_t)parity * set, width, parity, in, first, n, block);
+            else
+                write_block(panel, width, kind, in, first, n, block);
+        }
+    }
+    float *packed_bias = memory + (size_t)parities(kind) * set;
+    memset(packed_bias, 0, padded_columns(out) * sizeof(float));
+    if (bias) memcpy(packed_bias, bias, (size_t)out * sizeof(float));
+    *packed = (vipo_packed){.kind = kind, .in = in, .out = out, .data = memory, .bias = packed_bias};
+}

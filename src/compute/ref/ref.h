@@ -1,0 +1,30 @@
+/* The reference ops, also used by other tables for slots that they do not overwrite. */
+#ifndef VIPO_COMPUTE_REF_REF_H
+#define VIPO_COMPUTE_REF_REF_H
+
+#include "compute/ops.h"
+
+struct ref_task {
+    const vipo_compute *compute;
+    const void *args;
+};
+
+/* sum[o] += x[c] weights[c][o]: reference weights are packed [tap][in][out]. */
+void vipo_ref_accumulate(double *restrict sum, const double *restrict x, const float *restrict weights,
+                         size_t in, size_t out);
+
+size_t vipo_ref_packed_floats(vipo_weight_kind kind, int in, int out);
+void vipo_ref_pack(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
+                   float *memory, vipo_packed *packed);
+size_t vipo_ref_conv_space_scratch(const vipo_conv_space *args);
+size_t vipo_ref_conv_time_scratch(const vipo_conv_time *args);
+size_t vipo_ref_linear_scratch(const vipo_linear *args);
+size_t vipo_ref_attention_scratch(const vipo_attention *args);
+void vipo_ref_conv_space(const vipo_compute *compute, const vipo_conv_space *args);
+void vipo_ref_conv_time(const vipo_compute *compute, const vipo_conv_time *args);
+void vipo_ref_group_norm(const vipo_compute *compute, const vipo_group_norm *args);
+void vipo_ref_linear(const vipo_compute *compute, const vipo_linear *args);
+void vipo_ref_attention(const vipo_compute *compute, const vipo_attention *args);
+void vipo_ref_layer_norm(const vipo_compute *compute, const vipo_layer_norm *args);
+
+#endif

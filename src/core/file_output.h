@@ -1,0 +1,26 @@
+/* Atomic output: bytes go to a temporary file beside the destination, which is renamed over it by
+ * commit. Whatever goes wrong - a full disk, a failed call, an interruption - the destination keeps its
+ * old content (or absence) and no temporary file stays. */
+#ifndef VIPO_CORE_FILE_OUTPUT_H
+#define VIPO_CORE_FILE_OUTPUT_H
+
+#include <stdio.h>
+
+#include "core/status.h"
+
+typedef struct vipo_file_output {
+    FILE *stream;    /* write here */
+    char *path;      /* destination */
+    char *temporary; /* path of the file being written, for libraries that want a name */
+} vipo_file_output;
+
+/* Destinations that exist and are no regular files (pipes, devices) and the names of open descriptors
+ * (/dev/stdout, /dev/fd/N) are written directly. A destination that exists keeps its mode; one that is a
+ * symbolic link stays one. */
+vipo_status vipo_file_output_open(vipo_file_output *out, const char *path, vipo_error *error);
+/* Flushes, checks for write errors, renames. Releases the struct in every case. */
+vipo_status vipo_file_output_commit(vipo_file_output *out, vipo_error *error);
+/* Removes the temporary file. Accepts a struct that is zeroed or already committed. */
+void vipo_file_output_abandon(vipo_file_output *out);
+
+#endif

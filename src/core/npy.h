@@ -1,0 +1,11 @@
+/* Other entry points to .npy files than the public vipo_npy_read / vipo_npy_write. */
+#ifndef VIPO_CORE_NPY_H
+#define VIPO_CORE_NPY_H
+
+#include "core/status.h"
+
+/* Parses a .npy file held in memory; `name` is for messages. */
+vipo_status vipo_npy_parse(const void *data, size_t size, const char *name, vipo_array *out,
+                           vipo_error *error);
+
+#endif

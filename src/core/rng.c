@@ -1,0 +1,44 @@
+#include "core/rng.h"
+
+#include <math.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#include <Random123/philox.h>
+#pragma GCC diagnostic pop
+
+/* Key = seed. Counter: 32 bits of element block, then episode, plan, and sample | purpose. Samples and
+ * purposes share one word: 2^20 samples, 2^12 purposes. */
+static philox4x32_ctr_t block(uint64_t seed, const vipo_rng_stream *stream, uint32_t index)
+{
+    const philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    const philox4x32_ctr_t counter = {
+        {index, stream->episode, stream->plan, (stream->purpose << 20) | (stream->sample & 0xfffffU)}};
+    return philox4x32(counter, key);
+}
+
+/* Box-Muller on (0,1] x [0,1), in double: two normals from two 32-bit words. */
+static void normal_pair(uint32_t a, uint32_t b, double *z0, double *z1)
+{
+    const double u = ((double)a + 1.0) * 0x1p-32;
+    const double angle = 2.0 * 3.14159265358979323846 * ((double)b * 0x1p-32);
+    const double radius = sqrt(-2.0 * log(u));
+    *z0 = radius * cos(angle);
+    *z1 = radius * sin(angle);
+}
+
+void vipo_rng_normal(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n, float *out)
+{
+    size_t i = 0;
+    while (i < n) {
+        const uint64_t element = first + i;
+        const philox4x32_ctr_t words = block(seed, stream, (uint32_t)(element / 4));
+        double z[4];
+        normal_pair(words.v[0], words.v[1], &z[0], &z[1]);
+        normal_pair(words.v[2], words.v[3], &z[2], &z[3]);
+        for (unsigned lane = (unsigned)(element % 4); lane < 4 && i < n; lane++) out[i++] = (float)z[lane];
+    }
+}

@@ -1,0 +1,109 @@
+#include "nets/weight_store.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "core/log.h"
+#include "core/memory.h"
+
+struct vipo_weight_block {
+    struct vipo_weight_block *next;
+    float *memory;
+    vipo_packed packed;
+};
+
+void vipo_weight_store_free(vipo_weight_store *store)
+{
+    while (store->blocks) {
+        struct vipo_weight_block *block = store->blocks;
+        store->blocks = block->next;
+        vipo_aligned_free(block->memory);
+        free(block);
+    }
+    store->bytes = 0;
+}
+
+static vipo_status add_block(vipo_weight_store *store, size_t floats, struct vipo_weight_block **out,
+                             vipo_error *error)
+{
+    struct vipo_weight_block *block = calloc(1, sizeof *block);
+    if (!block) return vipo_fail_memory(error, sizeof *block, "weights");
+    block->memory = vipo_aligned_calloc(floats, sizeof(float));
+    if (!block->memory) {
+        free(block);
+        return vipo_fail_memory(error, floats * sizeof(float), "weights");
+    }
+    block->next = store->blocks;
+    store->blocks = block;
+    store->bytes += floats * sizeof(float);
+    *out = block;
+    return VIPO_OK;
+}
+
+static vipo_status read_tensor(vipo_weight_store *store, const char *name, int rank, const size_t *shape,
+                               size_t count, float *out, vipo_error *error)
+{
+    VIPO_TRY(vipo_check_cancelled(store->callbacks, error));
+    VIPO_TRY(store->source->read(store->source->user, name, rank, shape, out, error));
+    store->parameters += count;
+    vipo_progress(store->callbacks, "load", (double)store->parameters, (double)store->expected_parameters);
+    return VIPO_OK;
+}
+
+vipo_status vipo_weight_store_tensor(vipo_weight_store *store, const char *name, int rank,
+                                     const size_t *shape, const float **out, vipo_error *error)
+{
+    size_t count = 1;
+    for (int i = 0; i < rank; i++) count *= shape[i];
+    struct vipo_weight_block *block = NULL;
+    VIPO_TRY(add_block(store, count, &block, error));
+    VIPO_TRY(read_tensor(store, name, rank, shape, count, block->memory, error));
+    *out = block->memory;
+    return VIPO_OK;
+}
+
+vipo_status vipo_weight_store_vector(vipo_weight_store *store, const char *name, int n, const float **out,
+                                     vipo_error *error)
+{
+    const size_t shape[1] = {(size_t)n};
+    return vipo_weight_store_tensor(store, name, 1, shape, out, error);
+}
+
+static vipo_status pack(vipo_weight_store *store, vipo_weight_kind kind, int in, int out,
+                        const float *weights, const float *bias, const vipo_packed **packed,
+                        vipo_error *error)
+{
+    struct vipo_weight_block *block = NULL;
+    VIPO_TRY(add_block(store, store->ops->packed_floats(kind, in, out), &block, error));
+    store->ops->pack(kind, in, out, weights, bias, block->memory, &block->packed);
+    *packed = &block->packed;
+    return VIPO_OK;
+}
+
+vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name, vipo_weight_kind kind,
+                                     int rank, int in, int out, bool has_bias, const vipo_packed **packed,
+                                     vipo_error *error)
+{
+    const size_t taps = (size_t)vipo_weight_taps(kind), count = (size_t)out * (size_t)in * taps;
+    const size_t side = rank == 4 && taps == 9 ? 3 : taps == 3 ? 3 : 1;
+    const size_t shape[4] = {(size_t)out, (size_t)in, side, side};
+    char full[256];
+    float *temporary = vipo_aligned_calloc(count + (size_t)out, sizeof *temporary);
+    if (!temporary) return vipo_fail_memory(error, count * sizeof *temporary, "weights");
+    snprintf(full, sizeof full, "%s.weight", name);
+    vipo_status status = read_tensor(store, full, rank, shape, count, temporary, error);
+    if (status == VIPO_OK && has_bias) {
+        snprintf(full, sizeof full, "%s.bias", name);
+        status = read_tensor(store, full, 1, shape, (size_t)out, temporary + count, error);
+    }
+    if (status == VIPO_OK)
+        status = pack(store, kind, in, out, temporary, has_bias ? temporary + count : NULL, packed, error);
+    vipo_aligned_free(temporary);
+    return status;
+}
+
+vipo_status vipo_weight_store_linear(vipo_weight_store *store, int in, int out, const float *weights,
+                                     const float *bias, const vipo_packed **packed, vipo_error *error)
+{
+    return pack(store, VIPO_WEIGHT_LINEAR, in, out, weights, bias, packed, error);
+}

@@ -1,0 +1,37 @@
+/* Weights of one network, read from a source and packed for one op table. Constant once filled. */
+#ifndef VIPO_NETS_WEIGHT_STORE_H
+#define VIPO_NETS_WEIGHT_STORE_H
+
+#include "compute/ops.h"
+#include "weights/weight_source.h"
+
+typedef struct vipo_weight_store {
+    const vipo_ops *ops;
+    const vipo_weight_source *source; /* used while filling only */
+    const vipo_callbacks *callbacks;  /* used while filling only */
+    struct vipo_weight_block *blocks; /* list of what is owned */
+    size_t bytes;                     /* memory held */
+    size_t parameters;                /* numbers read from the source */
+    size_t expected_parameters;       /* for progress; 0: unknown */
+} vipo_weight_store;
+
+void vipo_weight_store_free(vipo_weight_store *store);
+
+/* A tensor as it is: [shape...] floats, owned by the store. */
+vipo_status vipo_weight_store_tensor(vipo_weight_store *store, const char *name, int rank,
+                                     const size_t *shape, const float **out, vipo_error *error);
+/* Vector of n. */
+vipo_status vipo_weight_store_vector(vipo_weight_store *store, const char *name, int n, const float **out,
+                                     vipo_error *error);
+
+/* "<name>.weight" of rank 2 (linear), 3 (time taps, or 1 tap) or 4 (3x3 or 1x1) as `rank` says, and
+ * "<name>.bias" if has_bias; packed for the table. */
+vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name, vipo_weight_kind kind,
+                                     int rank, int in, int out, bool has_bias, const vipo_packed **packed,
+                                     vipo_error *error);
+
+/* Packs a linear layer from memory: weights [out][in], bias [out]. */
+vipo_status vipo_weight_store_linear(vipo_weight_store *store, int in, int out, const float *weights,
+                                     const float *bias, const vipo_packed **packed, vipo_error *error);
+
+#endif

@@ -1,0 +1,281 @@
+#include "policy/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/json_util.h"
+#include "core/log.h"
+#include "weights/safetensors.h"
+
+enum { PATH_ROOM = 4096 };
+
+static vipo_status join(char *path, const char *folder, const char *file, vipo_error *error)
+{
+    const int n = snprintf(path, PATH_ROOM, "%s/%s", folder, file);
+    if (n < 0 || n >= PATH_ROOM)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "path too long: %.200s...", folder);
+    return VIPO_OK;
+}
+
+static bool exists(const char *folder, const char *file)
+{
+    char path[PATH_ROOM];
+    return join(path, folder, file, NULL) == VIPO_OK && access(path, F_OK) == 0;
+}
+
+/* config.json and what follows from it. */
+static vipo_status read_config(const char *folder, vipo_config *config, vipo_preprocess_steps *preprocess,
+                               vipo_error *error)
+{
+    char path[PATH_ROOM];
+    VIPO_TRY(join(path, folder, "config.json", error));
+    json_t *root;
+    VIPO_TRY(vipo_json_load(&root, path, error));
+    vipo_status status = vipo_config_parse(config, root, path, error);
+    if (status == VIPO_OK)
+        status = vipo_preprocess_from_config(preprocess, root, config->unet.height, config->unet.width, path,
+                                             error);
+    json_decref(root);
+    return status;
+}
+
+/* AVDC's checkpoints and wrappers put a prefix before UNetModel's own names. */
+static const char *find_prefix(const vipo_safetensors *file)
+{
+    static const char *const prefixes[] = {"", "unet.", "model.unet."};
+    char name[96];
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++) {
+        snprintf(name, sizeof name, "%stime_embed.0.weight", prefixes[i]);
+        if (vipo_safetensors_find(file, name)) return prefixes[i];
+    }
+    return "";
+}
+
+static size_t count_parameters(const vipo_safetensors *file)
+{
+    size_t n = 0;
+    for (int i = 0; i < vipo_safetensors_count(file); i++) n += vipo_safetensors_at(file, i)->count;
+    return n;
+}
+
+static vipo_status load_unet(vipo_model *model, const vipo_callbacks *callbacks, vipo_error *error)
+{
+    char path[PATH_ROOM];
+    VIPO_TRY(join(path, model->folder, "unet.safetensors", error));
+    vipo_safetensors *file;
+    vipo_safetensors_reader reader = {.file = NULL};
+    VIPO_TRY(vipo_safetensors_open(&file, path, error));
+    vipo_status status = vipo_safetensors_reader_open(&reader, file, find_prefix(file), error);
+    if (status != VIPO_OK) goto done;
+    model->unet = calloc(1, sizeof *model->unet);
+    if (!model->unet) {
+        status = vipo_fail_memory(error, sizeof *model->unet, "a network");
+        goto done;
+    }
+    const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
+    VIPO_TRY_GOTO(vipo_unet3d_open(model->unet, &model->config.unet, model->ops, &source,
+                                   count_parameters(file), callbacks, error),
+                  done);
+    int unused;
+    const char *name = vipo_safetensors_reader_unused(&reader, &unused);
+    if (name)
+        status = vipo_fail(
+            error, VIPO_MISMATCH,
+            "%s: %d tensors are not part of the network that config.json describes, the first is %s", path,
+            unused, name);
+done:
+    vipo_safetensors_reader_close(&reader);
+    vipo_safetensors_close(&file);
+    return status;
+}
+
+static vipo_status load_text(vipo_model *model, const vipo_callbacks *callbacks, vipo_error *error)
+{
+    char path[PATH_ROOM], merges[PATH_ROOM];
+    VIPO_TRY(join(path, model->folder, "vocab.json", error));
+    VIPO_TRY(join(merges, model->folder, "merges.txt", error));
+    VIPO_TRY(vipo_clip_bpe_open(&model->bpe, path, merges, error));
+    if (vipo_clip_bpe_vocabulary(model->bpe) > model->config.text.vocabulary)
+        return vipo_fail(error, VIPO_MISMATCH, "%s: has %d tokens, config.json says vocab_size %d", path,
+                         vipo_clip_bpe_vocabulary(model->bpe), model->config.text.vocabulary);
+    VIPO_TRY(join(path, model->folder, "text_encoder.safetensors", error));
+    vipo_safetensors *file;
+    vipo_safetensors_reader reader = {.file = NULL};
+    VIPO_TRY(vipo_safetensors_open(&file, path, error));
+    vipo_status status = vipo_safetensors_reader_open(&reader, file, "", error);
+    if (status == VIPO_OK) {
+        model->text = calloc(1, sizeof *model->text);
+        if (!model->text) status = vipo_fail_memory(error, sizeof *model->text, "a text encoder");
+    }
+    if (status == VIPO_OK) {
+        const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
+        /* published files also hold the vision tower and projections: other tensors are not looked at */
+        status = vipo_clip_text_open(model->text, &model->config.text, model->ops, &source, callbacks, error);
+        if (status != VIPO_OK) {
+            free(model->text);
+            model->text = NULL;
+        }
+    }
+    vipo_safetensors_reader_close(&reader);
+    vipo_safetensors_close(&file);
+    return status;
+}
+
+void vipo_model_default_options(vipo_model_options *options)
+{
+    *options = (vipo_model_options){.parts = VIPO_MODEL_UNET | VIPO_MODEL_TEXT};
+}
+
+static vipo_status open_parts(vipo_model *model, const vipo_model_options *options, vipo_error *error)
+{
+    VIPO_TRY(read_config(model->folder, &model->config, &model->preprocess, error));
+    VIPO_TRY(vipo_ops_find(&model->ops, options->compute, error));
+    VIPO_TRY(vipo_schedule_open(&model->schedule, model->config.diffusion.timesteps, error));
+    const bool has_text = model->config.has_text && exists(model->folder, "text_encoder.safetensors");
+    if ((options->parts & VIPO_MODEL_TEXT) && has_text) VIPO_TRY(load_text(model, options->callbacks, error));
+    if (options->parts & VIPO_MODEL_UNET) VIPO_TRY(load_unet(model, options->callbacks, error));
+    return VIPO_OK;
+}
+
+vipo_status vipo_model_open(vipo_model **out, const char *folder, const vipo_model_options *options,
+                            vipo_error *error)
+{
+    *out = NULL;
+    vipo_model_options defaults;
+    vipo_model_default_options(&defaults);
+    if (!options) options = &defaults;
+    vipo_model *model = calloc(1, sizeof *model);
+    if (!model) return vipo_fail_memory(error, sizeof *model, "a model");
+    model->folder = strdup(folder);
+    const vipo_status status = model->folder ? open_parts(model, options, error)
+                                             : vipo_fail_memory(error, strlen(folder) + 1, "a path");
+    if (status != VIPO_OK) vipo_model_close(&model);
+    *out = model;
+    return status;
+}
+
+void vipo_model_close(vipo_model **model_pointer)
+{
+    vipo_model *model = *model_pointer;
+    if (!model) return;
+    if (model->unet) vipo_unet3d_close(model->unet);
+    if (model->text) vipo_clip_text_close(model->text);
+    free(model->unet);
+    free(model->text);
+    vipo_clip_bpe_close(&model->bpe);
+    vipo_schedule_close(&model->schedule);
+    free(model->folder);
+    free(model);
+    *model_pointer = NULL;
+}
+
+const char *vipo_model_compute(const vipo_model *model)
+{
+    return model->ops->name;
+}
+
+vipo_status vipo_model_need_text(const vipo_model *model, vipo_error *error)
+{
+    if (model->text) return VIPO_OK;
+    return vipo_fail(error, VIPO_UNSUPPORTED,
+                     "%s: has no text encoder (text_encoder.safetensors, vocab.json, merges.txt); give task "
+                     "tokens instead",
+                     model->folder);
+}
+
+/* ---- information ------------------------------------------------------------------------------------- */
+
+static void fill_info(vipo_model_info *out, const vipo_config *config,
+                      const vipo_preprocess_steps *preprocess)
+{
+    const vipo_unet_config *unet = &config->unet;
+    memset(out, 0, sizeof *out);
+    snprintf(out->name, sizeof out->name, "%s", config->name);
+    out->height = unet->height;
+    out->width = unet->width;
+    out->frames = unet->frames;
+    out->model_channels = unet->model_channels;
+    out->levels = unet->levels;
+    memcpy(out->channel_mult, unet->channel_mult, sizeof out->channel_mult);
+    out->res_blocks = unet->res_blocks;
+    memcpy(out->attention_ds, unet->attention_ds, sizeof out->attention_ds);
+    out->attention_levels = unet->attention_levels;
+    out->head_channels = unet->head_channels;
+    out->token_channels = unet->token_channels;
+    out->timesteps = config->diffusion.timesteps;
+    snprintf(out->objective, sizeof out->objective, "pred_v");
+    if (config->has_text) {
+        out->text_width = config->text.width;
+        out->text_layers = config->text.layers;
+        out->vocabulary = config->text.vocabulary;
+    }
+    vipo_preprocess_describe(preprocess, out->preprocess, sizeof out->preprocess);
+}
+
+/* Headers only. A file that is not there leaves its numbers 0. */
+static vipo_status fill_file(const char *folder, const char *name, size_t *parameters, size_t *bytes,
+                             char *dtype, size_t dtype_size, int *n_tensors, vipo_error *error)
+{
+    char path[PATH_ROOM];
+    if (!exists(folder, name)) return VIPO_OK;
+    VIPO_TRY(join(path, folder, name, error));
+    vipo_safetensors *file;
+    VIPO_TRY(vipo_safetensors_open(&file, path, error));
+    *parameters = count_parameters(file);
+    *bytes = vipo_safetensors_file_bytes(file);
+    *n_tensors += vipo_safetensors_count(file);
+    const char *first = NULL;
+    for (int i = 0; i < vipo_safetensors_count(file); i++) {
+        const char *found = vipo_dtype_name(vipo_safetensors_at(file, i)->dtype);
+        if (first && strcmp(first, found) != 0) {
+            first = "mixed";
+            break;
+        }
+        first = found;
+    }
+    snprintf(dtype, dtype_size, "%s", first ? first : "");
+    vipo_safetensors_close(&file);
+    return VIPO_OK;
+}
+
+vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_error *error)
+{
+    vipo_config config;
+    vipo_preprocess_steps preprocess;
+    memset(out, 0, sizeof *out);
+    VIPO_TRY(read_config(folder, &config, &preprocess, error));
+    fill_info(out, &config, &preprocess);
+    VIPO_TRY(fill_file(folder, "unet.safetensors", &out->unet_parameters, &out->unet_file_bytes,
+                       out->unet_dtype, sizeof out->unet_dtype, &out->n_tensors, error));
+    VIPO_TRY(fill_file(folder, "text_encoder.safetensors", &out->text_parameters, &out->text_file_bytes,
+                       out->text_dtype, sizeof out->text_dtype, &out->n_tensors, error));
+    out->has_text_encoder = config.has_text && out->text_file_bytes > 0;
+    return VIPO_OK;
+}
+
+void vipo_model_get_info(const vipo_model *model, vipo_model_info *out)
+{
+    if (vipo_model_read_info(model->folder, out, NULL) == VIPO_OK) return;
+    fill_info(out, &model->config, &model->preprocess); /* the folder has changed since */
+    out->has_text_encoder = model->text != NULL;
+}
+
+/* ---- preprocessing ------------------------------------------------------------------------------------ */
+
+vipo_status vipo_model_preprocess(const vipo_model *model, const vipo_image *image, vipo_array *out,
+                                  vipo_error *error)
+{
+    return vipo_preprocess_apply(&model->preprocess, image, out, error);
+}
+
+vipo_status vipo_preprocess_folder(const char *folder, const vipo_image *image, vipo_array *out,
+                                   vipo_error *error)
+{
+    vipo_config config;
+    vipo_preprocess_steps preprocess;
+    memset(out, 0, sizeof *out);
+    VIPO_TRY(read_config(folder, &config, &preprocess, error));
+    return vipo_preprocess_apply(&preprocess, image, out, error);
+}

@@ -1,0 +1,25 @@
+/* A model folder in memory: configuration, networks, tokenizer, schedule. Public functions: vipo/vipo.h. */
+#ifndef VIPO_POLICY_MODEL_H
+#define VIPO_POLICY_MODEL_H
+
+#include "media/preprocess.h"
+#include "nets/clip_bpe.h"
+#include "nets/clip_text.h"
+#include "nets/unet3d.h"
+#include "sampling/schedule.h"
+
+struct vipo_model {
+    char *folder;
+    vipo_config config;
+    vipo_preprocess_steps preprocess;
+    const vipo_ops *ops;
+    vipo_schedule schedule;
+    vipo_unet3d *unet;    /* NULL: not asked for */
+    vipo_clip_text *text; /* NULL: not asked for, or the folder has none */
+    vipo_clip_bpe *bpe;   /* with text */
+};
+
+/* Fails with one line if the model has no text encoder. */
+vipo_status vipo_model_need_text(const vipo_model *model, vipo_error *error);
+
+#endif

@@ -1,0 +1,91 @@
+#include "sampling/sampler.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const vipo_sampler *const samplers[] = {&vipo_sampler_ddpm, &vipo_sampler_ddim,
+                                               &vipo_sampler_draft_target};
+
+enum { SAMPLERS = sizeof samplers / sizeof samplers[0], GROUP = 64 };
+
+const char *vipo_sampler_name(int i)
+{
+    return i >= 0 && i < SAMPLERS ? samplers[i]->name : NULL;
+}
+const char *vipo_sampler_summary(int i)
+{
+    return i >= 0 && i < SAMPLERS ? samplers[i]->summary : NULL;
+}
+
+vipo_status vipo_sampler_find(const vipo_sampler **out, const char *name, vipo_error *error)
+{
+    char known[256] = "";
+    *out = NULL;
+    for (int i = 0; i < SAMPLERS; i++) {
+        if (strcmp(name, samplers[i]->name) == 0) {
+            *out = samplers[i];
+            return VIPO_OK;
+        }
+        const size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", samplers[i]->name);
+    }
+    return vipo_fail(error, VIPO_INVALID_ARGUMENT, "unknown sampler \"%s\", known ones: %s", name, known);
+}
+
+/* The paper's settings (Section 4; iTHOR's chunk length). */
+void vipo_sampler_default_options(vipo_sampler_options *options)
+{
+    *options = (vipo_sampler_options){.name = "draft-target",
+                                      .chunk = 6,
+                                      .draft_stride = 10,
+                                      .target_stride = 2,
+                                      .threshold = 11,
+                                      .threshold_growth = 1.5,
+                                      .chunk_rule = VIPO_CHUNK_FRESH,
+                                      .draft_reuse = true};
+}
+
+static bool all_finite(const float *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(v[i])) return false;
+    return true;
+}
+
+vipo_status vipo_sampling_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
+                               const float *x, float *v, vipo_error *error)
+{
+    const vipo_denoiser *denoiser = sampling->denoiser;
+    VIPO_TRY(vipo_check_cancelled(sampling->callbacks, error));
+    VIPO_TRY(denoiser->denoise(denoiser->user, rows, video, t, x, v, error));
+    for (int r = 0; r < rows; r++)
+        if (!all_finite(v + (size_t)r * denoiser->dim, denoiser->dim))
+            return vipo_fail(error, VIPO_NUMERIC, "the network's output at t = %d is not finite", t[r]);
+    sampling->stats.calls++;
+    sampling->stats.evaluations += rows;
+    if (sampling->expected_evaluations < sampling->stats.evaluations)
+        sampling->expected_evaluations = sampling->stats.evaluations;
+    vipo_progress(sampling->callbacks, "plan", sampling->stats.evaluations, sampling->expected_evaluations);
+    return VIPO_OK;
+}
+
+vipo_status vipo_sampling_call_all(vipo_sampling *sampling, int t, const float *x, float *v,
+                                   vipo_error *error)
+{
+    /* a call's row lists come in fixed-size pieces only when there are very many videos */
+    int video[GROUP], times[GROUP];
+    const size_t dim = sampling->denoiser->dim;
+    const int calls = sampling->stats.calls;
+    for (int first = 0; first < sampling->videos; first += GROUP) {
+        const int rows = sampling->videos - first < GROUP ? sampling->videos - first : GROUP;
+        for (int r = 0; r < rows; r++) {
+            video[r] = first + r;
+            times[r] = t;
+        }
+        VIPO_TRY(vipo_sampling_call(sampling, rows, video, times, x + (size_t)first * dim,
+                                    v + (size_t)first * dim, error));
+    }
+    sampling->stats.calls = calls + 1;
+    return VIPO_OK;
+}

@@ -1,0 +1,66 @@
+/* Samplers: noise -> video through a denoiser. Each is one const struct in one file; sampler.c lists them. */
+#ifndef VIPO_SAMPLING_SAMPLER_H
+#define VIPO_SAMPLING_SAMPLER_H
+
+#include "core/log.h"
+#include "sampling/denoiser.h"
+#include "sampling/schedule.h"
+
+typedef struct vipo_sampler_stats {
+    int calls;       /* batched denoiser calls */
+    int evaluations; /* rows of all calls */
+    int rounds, drafted, accepted;
+} vipo_sampler_stats;
+
+/* Where stochastic samplers get their noise: standard normals for step `step` (0, 1, ... in order of use). */
+typedef struct vipo_step_noise {
+    void *user;
+    void (*draw)(void *user, int step, int video, size_t dim, float *out);
+} vipo_step_noise;
+
+typedef struct vipo_sampling {
+    const vipo_denoiser *denoiser;
+    const vipo_schedule *schedule;
+    const vipo_sampler_options *options; /* checked */
+    const vipo_callbacks *callbacks;     /* progress, trace, cancellation; may be NULL */
+    vipo_step_noise noise;
+    int videos;
+    float *x;      /* [videos][dim]: x_T at the start, x_0 in [-1,1] units at the end */
+    float *memory; /* as many floats as the sampler asked for, 64-byte aligned */
+    vipo_sampler_stats stats;
+    double expected_evaluations; /* for progress; samplers may raise it */
+} vipo_sampling;
+
+typedef struct vipo_sampler {
+    const char *name, *summary;
+    /* Refuses options that make no sense, before anything is allocated. */
+    vipo_status (*check)(const vipo_sampler_options *options, const vipo_schedule *schedule,
+                         vipo_error *error);
+    /* Name with settings, e.g. "ddim-100". */
+    void (*describe)(const vipo_sampler_options *options, const vipo_schedule *schedule, char *text,
+                     size_t size);
+    /* Floats of working memory. */
+    size_t (*memory)(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
+                     size_t dim);
+    vipo_status (*sample)(vipo_sampling *sampling, vipo_error *error);
+} vipo_sampler;
+
+extern const vipo_sampler vipo_sampler_ddpm;
+extern const vipo_sampler vipo_sampler_ddim;
+extern const vipo_sampler vipo_sampler_draft_target;
+
+/* By name; an unknown one is answered with the list of known ones. */
+vipo_status vipo_sampler_find(const vipo_sampler **out, const char *name, vipo_error *error);
+
+/* ---- for samplers ---- */
+
+/* One batched denoiser call: counts it, reports progress, stops when the caller wants to, refuses results
+ * that are not finite. */
+vipo_status vipo_sampling_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
+                               const float *x, float *v, vipo_error *error);
+
+/* The same for all videos at one timestep. */
+vipo_status vipo_sampling_call_all(vipo_sampling *sampling, int t, const float *x, float *v,
+                                   vipo_error *error);
+
+#endif

@@ -1,0 +1,58 @@
+#include "sampling/trace.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* Takes the reference. A line that cannot be built for want of memory is left out: tracing never fails a
+ * plan. */
+static void send(const vipo_callbacks *callbacks, json_t *object)
+{
+    char *line = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    if (line) vipo_trace(callbacks, line);
+    free(line);
+    json_decref(object);
+}
+
+static bool listening(const vipo_callbacks *callbacks)
+{
+    return callbacks && callbacks->trace;
+}
+
+void vipo_trace_step(const vipo_sampling *sampling, int step, int t, int t_next)
+{
+    if (!listening(sampling->callbacks)) return;
+    send(sampling->callbacks,
+         json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "event", "step", "step", step, "t", t, "t_next", t_next,
+                   "calls", sampling->stats.calls, "evals", sampling->stats.evaluations));
+}
+
+void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round)
+{
+    if (!listening(sampling->callbacks)) return;
+    json_t *distances = json_array();
+    for (int i = 0; i < round->k; i++) json_array_append_new(distances, json_real(round->distances[i]));
+    const double root = sqrt((double)sampling->denoiser->dim);
+    send(sampling->callbacks,
+         json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:i, s:i, s:i, s:i, s:i, s:i}", "event",
+                   "round", "video", round->video, "round", round->round, "start_token", round->start_token,
+                   "start_t", round->start_t, "k", round->k, "threshold", round->threshold, "threshold_rms",
+                   round->threshold / root, "distances", distances, "accepted", round->accepted, "advance",
+                   round->advance, "next_token", round->next_token, "next_t", round->next_t, "calls",
+                   round->calls, "evals", round->evals));
+}
+
+void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
+                    int network_rows, double seconds, size_t peak_bytes)
+{
+    if (!listening(callbacks)) return;
+    json_t *object = json_pack("{s:s, s:s, s:i, s:i, s:i, s:f, s:I}", "event", "end", "sampler", sampler,
+                               "calls", stats->calls, "evals", stats->evaluations, "network_rows",
+                               network_rows, "seconds", seconds, "peak_bytes", (json_int_t)peak_bytes);
+    if (object && stats->rounds) {
+        json_object_set_new(object, "rounds", json_integer(stats->rounds));
+        json_object_set_new(object, "drafted", json_integer(stats->drafted));
+        json_object_set_new(object, "accepted", json_integer(stats->accepted));
+    }
+    send(callbacks, object);
+}

@@ -1,0 +1,29 @@
+/* Trace events: one JSON object per line through callbacks.trace. Nothing is formatted when nobody listens.
+ */
+#ifndef VIPO_SAMPLING_TRACE_H
+#define VIPO_SAMPLING_TRACE_H
+
+#include "sampling/sampler.h"
+
+/* {"event":"step","step":0,"t":99,"t_next":97,"calls":1,"evals":1}: one step of all videos, counts so far. */
+void vipo_trace_step(const vipo_sampling *sampling, int step, int t, int t_next);
+
+/* One draft-verify round of one video. */
+typedef struct vipo_round {
+    int video, round;
+    int start_token, start_t; /* where it began */
+    int k;                    /* tokens drafted */
+    double threshold;
+    const double *distances; /* [k] L2 between draft and target */
+    int accepted;            /* longest prefix within the threshold */
+    int advance;             /* tokens gained */
+    int next_token, next_t;
+    int calls, evals; /* of this round, as if the video ran alone */
+} vipo_round;
+void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round);
+
+/* {"event":"end","calls":18,"evals":50,"seconds":1.5,"peak_bytes":...} */
+void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
+                    int network_rows, double seconds, size_t peak_bytes);
+
+#endif

@@ -1,0 +1,485 @@
+"""The cases of run.py. A declared case is a command line and what must come of it:
+
+    args    the command line; {name} is an input file of run.py
+    code    exit status, default 0
+    out     regular expression that stdout matches
+    err     the same for stderr; default: empty after success, one line after failure
+    usage   True: stderr may have several lines
+    json    members that the JSON object on stdout must have: values, or functions that judge them
+    rows    function that checks the JSON array on stdout
+    files   files it leaves: {name: shape of a .npy | how it begins | None}; default: none
+    stdout  path of a file to use as stdout
+
+A case with a function in place of args does its own running.
+"""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from harness import Failed, SOURCE, expect, expect_one_line, read_npy
+
+CASES = []
+PNG, GIF = b"\x89PNG\r\n\x1a\n", b"GIF89a"
+VIDEO = (7, 64, 64, 3)
+
+
+def case(group, name, args=None, **expected):
+    CASES.append(dict(expected, group=group, name=name, **({} if args is None else {"args": args})))
+
+
+def special(group, name):
+    def add(function):
+        CASES.append({"group": group, "name": name, "check": function})
+        return function
+    return add
+
+
+def positive(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def not_negative(value):
+    return value == 0 or positive(value)
+
+
+# ---- usage: nothing is read or computed -----------------------------------------------------------------
+
+COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "help", "version"]
+EVERY_COMMAND = "".join(r".*  %s " % name for name in COMMANDS)
+
+case("usage", "no command", "", code=2, usage=True, err="^Usage: vipo COMMAND.*plan.*version")
+case("usage", "help", "help", out="^Usage: vipo COMMAND" + EVERY_COMMAND)
+case("usage", "--help", "--help", out="^Usage: vipo COMMAND" + EVERY_COMMAND)
+case("usage", "-h", "-h", out="^Usage: vipo COMMAND" + EVERY_COMMAND)
+case("usage", "version", "version", out=r"^vipo \d+\.\d+\.\d+\n$")
+case("usage", "--version", "--version", out=r"^vipo \d+\.\d+\.\d+\n$")
+case("usage", "version --json", "version --json",
+     json={"version": lambda v: v.count(".") == 2, "samplers": ["ddpm", "ddim", "draft-target"]})
+case("usage", "unknown command", "pln", code=2, err="unknown command 'pln', did you mean plan[?].*plan, compare.*version")
+case("usage", "a command that is nothing like the others", "zzzzzzzz", code=2, err="expected plan, compare")
+case("usage", "help on an unknown command", "help nonsense", code=2, err="unknown command 'nonsense'")
+case("usage", "a line break in an argument stays one line", "'pl\nan'", code=2, err="unknown command")
+
+for name in COMMANDS:
+    text = r"^Usage: vipo %s .*--json.*--threads N.*--device NAME.*--quiet.*--verbose.*--help.*Examples:\n  vipo " % name
+    case("usage", name + " --help", name + " --help", out=text)
+    case("usage", "help " + name, "help " + name, out=text)
+    case("usage", name + " --help wins over what follows", name + " --help --nonsense", out=text)
+    case("usage", name + " with an unknown option", name + " --nonsense", code=2, err="^vipo %s: unknown option --nonsense" % name)
+    case("usage", name + " --threads 0", name + " --threads 0", code=2, err="--threads 0: expected an integer from 1 to")
+    case("usage", name + " --device tpu", name + " --device tpu", code=2, err="expected cpu or cuda")
+
+
+@special("usage", "help is the same three ways")
+def _(run):
+    for name in COMMANDS:
+        texts = {run.run(line % name)[1] for line in ("help %s", "%s --help", "%s -h")}
+        expect(len(texts) == 1, "help %s differs from %s --help", name, name)
+        for line in texts.pop().splitlines():
+            example = line.startswith("  vipo ") or line.startswith("       ") or line.startswith("Usage:")
+            expect(len(line) <= 92 or example, "help of %s has a long line: %s", name, line)
+
+
+INPUTS = "--model {model} --image {image} --text 'door open'"
+case("usage", "plan without a model", "plan --image {image} --text a --out a.gif", code=2, err="--model DIR is missing")
+case("usage", "plan without an image", "plan --model {model} --text a --out a.gif", code=2, err="--image FILE .or --cond")
+case("usage", "plan without a text", "plan --model {model} --image {image} --out a.gif", code=2, err="--text TEXT .or --tokens")
+case("usage", "plan without an output", "plan " + INPUTS, code=2, err="at least one --out FILE")
+case("usage", "image and cond", "plan " + INPUTS + " --cond {cond} --out a.gif", code=2, err="--image and --cond, not both")
+case("usage", "text and tokens", "plan " + INPUTS + " --tokens {tokens} --out a.gif", code=2, err="--text and --tokens, not both")
+case("usage", "unknown extension", "plan " + INPUTS + " --out a.gif --out a.bmp", code=2, err="a.bmp.*[.]gif, [.]mp4, [.]png or [.]npy")
+case("usage", "option without its value", "plan --model", code=2, err="--model needs a value: --model DIR")
+case("usage", "option in place of a value", "plan --model --json", code=2, err="--model needs a value")
+case("usage", "value for a flag", "plan --json=yes", code=2, err="--json takes no value")
+case("usage", "unknown short option", "plan -Z", code=2, err="unknown option -Z")
+case("usage", "misspelt option", "plan --sampelr ddim", code=2, err="unknown option --sampelr, did you mean --sampler[?]")
+case("usage", "abbreviated option", "plan --samp ddim", code=2, err="did you mean --sample(r|s)[?]")
+case("usage", "plain argument", "plan frame.png", code=2, err="(--model DIR is missing|unexpected argument)")
+case("usage", "plain argument after --", "version -- --json", code=2, err="unexpected argument '--json'")
+case("usage", "unknown sampler", "plan " + INPUTS + " --out a.gif --sampler ddmi", code=2,
+     err="ddmi: unknown, expected ddpm, ddim or draft-target .did you mean dd")
+case("usage", "unknown chunk rule", "plan --chunk-rule new", code=2, err="expected fresh or remainder")
+for option, value in [("chunk", "0"), ("chunk", "-1"), ("chunk", "6x"), ("chunk", "6.5"), ("chunk", "''"), ("chunk", "' 6'"),
+                      ("chunk", "1e3"), ("chunk", "99999999999999999999"), ("steps", "0"), ("samples", "0"),
+                      ("samples", "nan"), ("threads", "2k"), ("scale", "0"), ("draft-stride", "0"), ("target-stride", "-2")]:
+    case("usage", "--%s %s" % (option, value), "plan --%s=%s" % (option, value), code=2,
+         err="--%s .*: expected an integer from 1 to" % option)
+for option, value in [("threshold", "nan"), ("threshold", "inf"), ("threshold", "-inf"), ("threshold", "1e999"), ("threshold", "11a"),
+                      ("threshold", "''"), ("threshold-growth", "one"), ("guidance", "-1"), ("guidance", "' 2'"), ("fps", "0"), ("fps", "nan")]:
+    case("usage", "--%s %s" % (option, value), "plan --%s=%s" % (option, value), code=2, err="--%s .*: expected a number from" % option)
+for value in ["-1", "1.5", "18446744073709551616", "x", "''"]:
+    case("usage", "--seed %s" % value, "plan --seed=%s" % value, code=2, err="--seed .*: expected an integer from 0 to")
+case("usage", "chunk with ddim", "plan " + INPUTS + " -o a.gif --sampler ddim --chunk 3", code=2,
+     err="--chunk is a setting of draft-target, but the sampler is ddim")
+case("usage", "steps with draft-target", "plan " + INPUTS + " -o a.gif -s draft-target -n 3", code=2, err="draft-target has no --steps")
+case("usage", "strides that do not divide", "plan " + INPUTS + " -o a.gif -s draft-target --target-stride 3", code=2,
+     err="target stride must divide the draft stride, found 3 and 10")
+case("usage", "no CUDA", "plan " + INPUTS + " -o a.gif --device cuda", code=1, err="not built with CUDA, use --device cpu")
+case("usage", "no CUDA for version either", "version --device cuda", code=1, err="not built with CUDA")
+
+case("usage", "compare: unknown sampler", "compare " + INPUTS + " --samplers ddim:3,dpm", code=2, err="--samplers: .*dpm: unknown, expected ddpm")
+case("usage", "compare: unknown setting", "compare " + INPUTS + " --samplers ddim:3:chnk=3", code=2, err="'chnk' is no setting")
+case("usage", "compare: setting of another sampler", "compare " + INPUTS + " --samplers ddim:chunk=3", code=2, err="setting of draft-target")
+case("usage", "compare: bad value", "compare " + INPUTS + " --samplers draft-target:chunk=0", code=2, err="chunk 0: expected an integer")
+case("usage", "compare: setting without value", "compare " + INPUTS + " --samplers draft-target:chunk", code=2, err="chunk needs a value")
+case("usage", "compare: empty list", "compare " + INPUTS + " --samplers=", code=2, err="expected NAME")
+case("usage", "compare: empty item", "compare " + INPUTS + " --samplers ddim,,ddpm", code=2, err="expected NAME")
+case("usage", "compare: two references", "compare " + INPUTS + " --reference ddim:3,ddpm", code=2, err="--reference: more than 1 sampler")
+case("usage", "compare: picture name", "compare " + INPUTS + " --out a.gif", code=2, err="must end in [.]png")
+case("usage", "compare: --repeat 0", "compare --repeat 0", code=2, err="--repeat 0: expected")
+
+DENOISE = "denoise --model {model} --x {noise} --cond {cond} --tokens {tokens}"
+case("usage", "denoise without t", DENOISE + " --out V.npy", code=2, err="--t LIST is missing")
+case("usage", "denoise without x", "denoise --model {model} --t 1", code=2, err="--x FILE.npy is missing")
+case("usage", "denoise without an output", DENOISE + " --t 50", code=2, err="give --out FILE.npy, --dump DIR, --repeat N or --json")
+for value in ["1,", ",1", "1,,2", "a", "1;2", "-1", "1.5", "''", "1, 2"]:
+    case("usage", "denoise --t '%s'" % value, DENOISE + " --out V.npy '--t=%s'" % value.strip("'"), code=2, err="--t .*expected integers from 0")
+case("usage", "denoise: dump and repeat", DENOISE + " --t 1 --dump d --repeat 2", code=2, err="give one of them")
+case("usage", "denoise: output name", DENOISE + " --t 1 --out V.png", code=2, err="must end in [.]npy")
+
+case("usage", "encode-text without text", "encode-text --model {model}", code=2, err="--text TEXT is missing")
+case("usage", "encode-text: --ids-only and --out", "encode-text -m {model} -t a --ids-only -o K.npy", code=2, err="give one of them")
+case("usage", "preprocess by nothing", "preprocess --image {image} --out C.npy", code=2, err="one of --model DIR and --preset NAME")
+case("usage", "preprocess by both", "preprocess -m {model} --preset mw -i {image} -o C.npy", code=2, err="one of --model DIR and --preset NAME")
+case("usage", "preprocess: unknown preset", "preprocess --preset mww -i {image} -o C.npy", code=2, err="expected mw, thor or bridge .did you mean mw")
+case("usage", "preprocess: output name", "preprocess --preset mw -i {image} -o C.gif", code=2, err="must end in [.]npy or [.]png")
+case("usage", "info without a name", "info", code=2, err="expected DIR.FILE")
+case("usage", "info of two", "info a b", code=2, err="unexpected argument 'b'")
+
+# ---- files: what cannot be read or written ------------------------------------------------------------------
+
+case("files", "no such model", "plan --model nowhere --image {image} --text a --out a.gif", code=1, err="nowhere")
+case("files", "model is a file", "plan --model {image} --image {image} --text a --out a.gif", code=1, err="door-open")
+case("files", "folder without a network", "plan -m {no_unet} -i {image} -t a -o a.gif", code=1, err="unet.safetensors")
+case("files", "truncated network", "plan -m {cut_unet} -i {image} -t a -o a.gif", code=1, err="unet.safetensors")
+case("files", "malformed config.json", "plan -m {bad_config} -i {image} -t a -o a.gif", code=1, err="config.json")
+case("files", "folder without a text encoder", "plan -m {no_text} -i {image} -t a -o a.gif", code=1, err="(text_encoder|vocab|merges)")
+case("files", "no such image", "plan -m {model} -i nowhere.png -t a -o a.gif", code=1, err="nowhere.png")
+case("files", "no image", "plan -m {model} -i {no_image} -t a -o a.gif", code=1, err="no.png.*(PNG|JPEG)")
+case("files", "empty image", "plan -m {model} -i {empty} -t a -o a.gif", code=1, err="empty")
+case("files", "truncated image", "plan -m {model} -i {cut_image} -t a -o a.gif", code=1, err="cut.png")
+case("files", "folder as image", "plan -m {model} -i {data} -t a -o a.gif", code=1)
+case("files", "no such noise", "plan " + INPUTS + " --noise nowhere.npy -o a.gif", code=1, err="nowhere.npy")
+case("files", "noise that is no array", "plan " + INPUTS + " --noise {no_npy} -o a.gif", code=1, err="no.npy")
+case("files", "truncated noise", "plan " + INPUTS + " --noise {cut_npy} -o a.gif", code=1, err="cut.npy")
+case("files", "noise of the wrong shape", "plan " + INPUTS + " --noise {noise_flat} -o a.gif", code=1, err="noise.*7.*64.*64.*3")
+case("files", "noise for another number of samples", "plan " + INPUTS + " --noise {noise2} --samples 1 -o a.gif", code=1, err="noise")
+case("files", "cond of the wrong size", "plan -m {model} --cond {cond_small} -t a -o a.gif", code=1, err="cond")
+case("files", "tokens of the wrong width", "plan -m {model} -i {image} --tokens {tokens_wide} -o a.gif", code=1, err="tokens")
+case("files", "text that is not UTF-8", "plan -m {model} -i {image} -t 'door \udcff' -o a.gif", code=1, err="UTF-8")
+case("files", "more steps than timesteps", "plan " + INPUTS + " -s ddim -n 101 -o a.gif", code=1, err="steps")
+case("files", "output in no folder", "plan " + INPUTS + " -o nowhere/a.gif", code=1, err="nowhere/a.gif: cannot write: its folder does not exist")
+case("files", "output under a file", "plan " + INPUTS + " -o {image}/a.gif", code=1, err="cannot write")
+case("files", "trace in no folder", "plan " + INPUTS + " --json --trace nowhere/t.jsonl", code=1, err="nowhere/t.jsonl: cannot write")
+case("files", "a bad output among good ones writes none", "plan " + INPUTS + " -n 1 -s ddim -o a.gif -o nowhere/b.gif", code=1, err="nowhere/b.gif")
+for kind in ("npy", "png", "gif", "mp4"):
+    case("files", "disk full: ." + kind, "plan " + INPUTS + " -s ddim -n 1 -o {full_%s}" % kind, code=1, err="full." + kind)
+case("files", "disk full: trace", "plan " + INPUTS + " -s ddim -n 1 --json --trace /dev/full", code=1, err="/dev/full: cannot write")
+case("files", "disk full: CSV", "compare " + INPUTS + " --reference ddim:1 --samplers ddim:1 --csv /dev/full", code=1, err="/dev/full: cannot write")
+case("files", "compare: output in no folder", "compare " + INPUTS + " --out nowhere/a.png", code=1, err="cannot write")
+case("files", "denoise: t beyond the schedule", DENOISE + " --t 100 --out V.npy", code=1, err="99")
+case("files", "denoise: two t for one row", DENOISE + " --t 1,2 --out V.npy", code=1)
+case("files", "denoise: x of the wrong shape", "denoise -m {model} --x {noise_flat} --cond {cond} --tokens {tokens} --t 1 -o V.npy", code=1, err="x")
+case("files", "denoise: dump into a file", DENOISE + " --t 1 --dump {image}", code=1, err="is no folder")
+case("files", "denoise: dump in no folder", DENOISE + " --t 1 --dump nowhere/d", code=1, err="nowhere/d: cannot make the folder")
+case("files", "preprocess: no image", "preprocess --preset mw -i {no_image} -o C.npy", code=1, err="no.png")
+case("files", "encode-text: no vocabulary", "encode-text -m {no_text} -t a", code=1, err="(vocab.json|merges.txt)")
+case("files", "info of nothing", "info nowhere", code=1, err="nowhere")
+case("files", "info of an empty file", "info {empty}", code=1, err="empty")
+case("files", "info of a picture", "info {image}", code=1)
+case("files", "info of a truncated file", "info {cut_unet}/unet.safetensors", code=1, err="unet.safetensors")
+
+# ---- info -----------------------------------------------------------------------------------------------------
+
+case("info", "model", "info {model}", out=r"7 frames of 64x64.*100 timesteps.*network +4\d{6} parameters, F32, 18.2 MB.*1, 1, 2, 4.*text encoder")
+case("info", "model --json", "info {model} --json",
+     json={"height": 64, "width": 64, "frames": 7, "timesteps": 100,
+           "unet": lambda u: u["channel_mult"] == [1, 1, 2, 4] and u["model_channels"] == 32 and u["file_bytes"] == 18169004,
+           "text_encoder": lambda t: t["width"] == 128 and t["layers"] == 2 and t["vocabulary"] == 821})
+case("info", "model without a text encoder", "info {no_text}", out="text encoder +none")
+case("info", "model without a text encoder --json", "info {no_text} --json", json={"text_encoder": None})
+case("info", "file", "info {model}/text_encoder.safetensors",
+     out=r"\ntext_model.embeddings.token_embedding.weight +F32 +\[821, 128\]\n.*\d+ tensors, \d+ elements, 1.5 MB\n$")
+case("info", "file --json", "info {model}/text_encoder.safetensors --json",
+     json={"count": positive, "elements": positive, "bytes": positive,
+           "tensors": lambda t: [x["shape"] for x in t if x["name"].endswith("position_embedding.weight")] == [[77, 128]]})
+
+# ---- encode-text ----------------------------------------------------------------------------------------------
+
+with open(os.path.join(SOURCE, "models", "metaworld-64", "config.json"), encoding="utf-8") as f:
+    for text, ids in json.load(f)["tokenizer"]["tests"].items():
+        quoted = "'" + text.replace("'", "'\"'\"'") + "'"
+        case("text", "ids of " + text, "encode-text -m {model} -t " + quoted, out="^%s\n$" % " ".join(map(str, ids)))
+case("text", "ids need two files only", "encode-text -m {ids_only} -t 'door open' --ids-only", out="^819 526 534 820\n$")
+case("text", "ids as JSON", "encode-text -m {ids_only} --text='door open' --json",
+     json={"ids": [819, 526, 534, 820], "count": 4, "truncated": False, "shape": None})
+case("text", "features", "encode-text -m {model} -t 'door open' -o K.npy", out=r"^819 526 534 820\nK.npy  \d", files={"K.npy": (1, 4, 128)})
+case("text", "features, quietly", "encode-text -m {model} -t 'door open' -o K.npy -q", out=r"^819 526 534 820\n$", files={"K.npy": (1, 4, 128)})
+case("text", "features as JSON", "encode-text -m {model} -t 'door open' -o K.npy --json",
+     json={"ids": [819, 526, 534, 820], "shape": [1, 4, 128], "out": "K.npy"}, files={"K.npy": (1, 4, 128)})
+LONG = "encode-text -m {model} -t '" + "door open " * 60 + "'"
+case("text", "a long text is cut", LONG + " --json", json={"count": 77, "truncated": True, "ids": lambda i: i[-1] == 820},
+     err="^vipo encode-text: warning: .*77.*\n$")
+case("text", "a long text is cut, quietly", LONG + " --json -q", json={"count": 77, "truncated": True})
+case("text", "features of a long text", LONG + " -o K.npy", err="^vipo encode-text: warning: [^\n]*77[^\n]*\n$", files={"K.npy": (1, 77, 128)})
+case("text", "not UTF-8", "encode-text -m {model} -t 'door \udcff'", code=1, err="UTF-8")
+
+# ---- preprocess -----------------------------------------------------------------------------------------------
+
+case("media", "by model", "preprocess -m {model} -i {image} -o C.npy", out="^64x64  C.npy", files={"C.npy": (1, 64, 64, 3)})
+case("media", "by model as PNG", "preprocess -m {model} -i {image} -o C.png", files={"C.png": PNG})
+case("media", "mw", "preprocess --preset mw -i {image} -o C.npy --json", json={"shape": [1, 128, 128, 3], "out": "C.npy"}, files={"C.npy": (1, 128, 128, 3)})
+case("media", "thor", "preprocess --preset thor -i {image} -o C.npy --json", json={"shape": [1, 64, 64, 3]}, files={"C.npy": (1, 64, 64, 3)})
+case("media", "bridge", "preprocess --preset bridge -i {image} -o C.npy --json", json={"shape": [1, 48, 64, 3]}, files={"C.npy": (1, 48, 64, 3)})
+
+
+@special("media", "values lie in [0,1] and are multiples of 1/255")
+def _(run):
+    run.run("preprocess -m {model} -i {image} -o C.npy")
+    _, values = read_npy(run.path("C.npy"))
+    expect(all(0 <= v <= 1 and abs(v * 255 - round(v * 255)) < 1e-4 for v in values), "a value is no level of 8 bit")
+    expect(max(values) - min(values) > 0.2, "the picture is empty")
+
+
+# ---- plan -----------------------------------------------------------------------------------------------------
+
+QUICK = " --sampler ddim --steps 2"
+PLAN_JSON = {"sampler": "ddim-2", "samples": 1, "seed": 0, "guidance": 0.0, "calls": 2, "evaluations": 2, "network_rows": 2,
+             "seconds": positive, "text_seconds": not_negative, "load_seconds": positive, "rounds": 0, "drafted": 0, "accepted": 0,
+             "peak_bytes": positive, "compute": lambda c: bool(c), "threads": positive, "outputs": [],
+             "video": {"shape": [1, 7, 64, 64, 3]}}
+case("plan", "every kind of output", "plan " + INPUTS + QUICK + " -o a.gif --out b.mp4 --out=c.png -oV.npy",
+     out=r"^ddim-2: 2 calls, 2 evaluations, .*\na.gif  .*\nb.mp4  .*\nc.png  .*\nV.npy  344.\d kB\n$",
+     files={"a.gif": GIF, "b.mp4": None, "c.png": PNG, "V.npy": (1,) + VIDEO})
+case("plan", "quiet", "plan " + INPUTS + QUICK + " -o V.npy -q", out=r"^ddim-2: [^\n]*\n$", files={"V.npy": (1,) + VIDEO})
+case("plan", "verbose", "plan " + INPUTS + QUICK + " -o V.npy -vv", err="vipo plan: model loaded in", files={"V.npy": (1,) + VIDEO})
+case("plan", "JSON without outputs", "plan " + INPUTS + QUICK + " --json", json=PLAN_JSON)
+case("plan", "JSON with outputs", "plan " + INPUTS + QUICK + " --json -o a.gif -o V.npy --seed 7 --threads 1",
+     json=dict(PLAN_JSON, seed=7, outputs=["a.gif", "V.npy"], threads=1), files={"a.gif": GIF, "V.npy": (1,) + VIDEO})
+case("plan", "guidance doubles the rows", "plan " + INPUTS + QUICK + " --json --guidance 2",
+     json=dict(PLAN_JSON, guidance=2.0, network_rows=4))
+case("plan", "two samples", "plan " + INPUTS + QUICK + " --json --samples 2 -o V.npy -o c.png",
+     json=dict(PLAN_JSON, samples=2, evaluations=4, network_rows=4, outputs=["V.npy", "c.png"], video={"shape": [2, 7, 64, 64, 3]}),
+     files={"V.npy": (2,) + VIDEO, "c.png": PNG})
+case("plan", "as many samples as noise", "plan " + INPUTS + QUICK + " --json --noise {noise2}",
+     json=dict(PLAN_JSON, samples=2, evaluations=4, network_rows=4, video={"shape": [2, 7, 64, 64, 3]}))
+case("plan", "as many samples as condition frames", "plan -m {model} --cond {cond2} -t 'door open'" + QUICK + " --json",
+     json=dict(PLAN_JSON, samples=2, evaluations=4, network_rows=4, video={"shape": [2, 7, 64, 64, 3]}))
+case("plan", "no text encoder needed with tokens", "plan -m {no_text} --cond {cond} --tokens {tokens}" + QUICK + " -o V.npy",
+     files={"V.npy": (1,) + VIDEO})
+case("plan", "caption, scale and speed", "plan " + INPUTS + QUICK + " -o a.gif -o c.png --caption 'door open' --scale 1 --fps 10",
+     files={"a.gif": GIF, "c.png": PNG})
+case("plan", "scalar kernels", "plan " + INPUTS + " -s ddim -n 1 --compute ref --json", json={"compute": "ref", "sampler": "ddim-1"})
+case("plan", "unknown kernels", "plan " + INPUTS + QUICK + " --compute fast -o V.npy", code=1, err="fast")
+case("plan", "trace alone", "plan " + INPUTS + QUICK + " --trace t.jsonl", out="t.jsonl  ", files={"t.jsonl": b"{"})
+case("plan", "a long text is cut", "plan -m {model} -i {image} -t '" + "door open " * 60 + "'" + QUICK + " -o V.npy",
+     err="^vipo plan: warning: [^\n]*77[^\n]*\n$", files={"V.npy": (1,) + VIDEO})
+case("plan", "draft-target", "plan " + INPUTS + " -s draft-target --threshold 1e6 -o V.npy",
+     out=r"18 calls, 50 evaluations.*accepted 10 of 10 drafts in 2 rounds; threshold 1e\+06 [+]1.5 a round .L2; rms 3409.6", files={"V.npy": (1,) + VIDEO})
+case("plan", "draft-target that rejects everything", "plan " + INPUTS + " -s draft-target --threshold -1 --threshold-growth 0 --json",
+     json={"calls": 85, "evaluations": 225, "rounds": 10, "accepted": 0})
+case("plan", "draft-target with all settings", "plan " + INPUTS + " -s draft-target --chunk 3 --draft-stride 20 --target-stride 10 "
+     "--threshold 1e6 --threshold-growth 0 --chunk-rule remainder --no-draft-reuse --json",
+     json={"rounds": 2, "accepted": 5, "drafted": 5})
+
+
+@special("plan", "the same seed gives the same plan, with any number of threads")
+def _(run):
+    line = "plan " + INPUTS + QUICK + " -q -o %s --seed %d --threads %d"
+    contents = []
+    for name, seed, threads in (("a.npy", 1, 1), ("b.npy", 1, 2), ("c.npy", 1, 3), ("d.npy", 2, 2)):
+        code, _, err = run.run(line % (name, seed, threads))
+        expect(code == 0, "exit status %d: %s", code, err)
+        with open(run.path(name), "rb") as file:
+            contents.append(file.read())
+    expect(contents[0] == contents[1] == contents[2], "the plan depends on the number of threads")
+    expect(contents[0] != contents[3], "the plan does not depend on the seed")
+
+
+@special("plan", "image and text are the same as preprocess and encode-text")
+def _(run):
+    lines = ["plan " + INPUTS + QUICK + " -q -o a.npy", "preprocess -m {model} -i {image} -o C.npy",
+             "encode-text -m {model} -t 'door open' -o K.npy", "plan -m {no_text} --cond C.npy --tokens K.npy -q" + QUICK + " -o b.npy"]
+    for line in lines:
+        code, _, err = run.run(line)
+        expect(code == 0, "%s: exit status %d: %s", line, code, err)
+    expect(read_npy(run.path("a.npy")) == read_npy(run.path("b.npy")), "the plans differ")
+
+
+@special("plan", "an output that exists is replaced")
+def _(run):
+    with open(run.path("a.gif"), "w") as file:
+        file.write("old")
+    code, _, err = run.run("plan " + INPUTS + QUICK + " -o a.gif")
+    expect(code == 0, "exit status %d: %s", code, err)
+    with open(run.path("a.gif"), "rb") as file:
+        expect(file.read(6) == GIF, "a.gif is not new")
+    expect(run.files() == ["a.gif"], "files %s", run.files())
+
+
+@special("plan", "trace of draft-target")
+def _(run):
+    code, out, err = run.run("plan " + INPUTS + " -s draft-target --threshold 1e6 --trace t.jsonl --json")
+    expect(code == 0, "exit status %d: %s", code, err)
+    with open(run.path("t.jsonl")) as file:
+        events = [json.loads(line) for line in file]
+    rounds, end, summary = [e for e in events if e["event"] == "round"], events[-1], json.loads(out)
+    expect(len(rounds) == 2 and end["event"] == "end", "events %s", [e["event"] for e in events])
+    expect([r["k"] for r in rounds] == [6, 4], "k %s", [r["k"] for r in rounds])
+    expect(all(len(r["distances"]) == r["k"] for r in rounds), "a round has the wrong number of distances")
+    for round_key in ("video", "round", "start_token", "start_t", "threshold", "accepted", "advance", "calls", "evals"):
+        expect(all(round_key in r for r in rounds), "a round has no %s", round_key)
+    expect(end["calls"] == summary["calls"] and end["evals"] == summary["evaluations"], "end %s", end)
+    expect("seconds" in end and "peak_bytes" in end, "end %s", end)
+
+
+# ---- compare --------------------------------------------------------------------------------------------------
+
+COMPARE = "compare " + INPUTS + " --reference ddim:4 --samplers ddim:4,ddim-2,draft-target:threshold=1e6,target-stride=10:no-draft-reuse"
+
+
+def check_rows(rows):
+    expect([r["sampler"] for r in rows[:2]] == ["ddim-4", "ddim-2"] and len(rows) == 3, "rows %s", [r["sampler"] for r in rows])
+    expect(rows[2]["sampler"].startswith("draft-target"), "third row %s", rows[2]["sampler"])
+    expect(rows[0]["reference"] and not rows[1]["reference"], "the reference is not the first")
+    expect(rows[0]["rms"] == 0 and rows[0]["speed_up"] == 1, "reference row %s", rows[0])
+    expect(rows[1]["rms"] > 0 and rows[1]["seconds"] > 0 and rows[1]["calls"] == 2, "second row %s", rows[1])
+    expect(rows[2]["accepted"] == rows[2]["drafted"] == 10, "third row %s", rows[2])
+
+
+case("compare", "table", COMPARE, out=r"^sampler +calls +evaluations +time .s. +speed-up +rms +accepted\nddim-4 +4 +4 .*1.00x +0.0000 +-\n.*10/10\n.*to ddim-4")
+case("compare", "JSON", COMPARE + " --json --repeat 3", rows=check_rows)
+case("compare", "picture and CSV", COMPARE + " --out c.png --csv c.csv", out="c.png  .*c.csv  ", files={"c.png": PNG, "c.csv": b"sampler,calls,evaluations,"})
+case("compare", "the reference need not be in the list", "compare " + INPUTS + " --reference ddim:3 --samplers ddim:1 --json",
+     rows=lambda rows: expect([r["sampler"] for r in rows] == ["ddim-3", "ddim-1"], "rows %s", rows))
+case("compare", "noise and guidance", "compare " + INPUTS + " --reference ddim:2 --samplers ddim:1,ddim:1:guidance=0 -g 2 --noise {noise2} --json",
+     rows=lambda rows: expect([r["network_rows"] for r in rows] == [8, 4, 2], "rows %s", rows))
+
+# ---- denoise --------------------------------------------------------------------------------------------------
+
+case("denoise", "tokens", DENOISE + " --t 50 --out V.npy", out="1 row, network .*V.npy", files={"V.npy": (1,) + VIDEO})
+case("denoise", "text and image", "denoise " + INPUTS + " --x {noise} --t 50 --out V.npy", files={"V.npy": (1,) + VIDEO})
+case("denoise", "two rows", "denoise -m {model} --x {noise2} --cond {cond2} --tokens {tokens} --t 50,3 --out V.npy", files={"V.npy": (2,) + VIDEO})
+case("denoise", "no text encoder needed", "denoise -m {no_text} --x {noise} --cond {cond} --tokens {tokens} --t 0 -o V.npy", files={"V.npy": (1,) + VIDEO})
+case("denoise", "unconditional", DENOISE + " --t 50 --unconditional --out V.npy", files={"V.npy": (1,) + VIDEO})
+case("denoise", "repeat", DENOISE + " --t 50 --repeat 3 --json",
+     json={"seconds": lambda s: len(s) == 3 and all(map(positive, s)), "median": positive, "rows": 1, "shape": [1, 7, 64, 64, 3],
+           "compute": lambda c: bool(c), "threads": positive, "load_seconds": positive, "out": None, "dumped": 0})
+case("denoise", "repeat as text", DENOISE + " --t 50 --repeat 2", out="^call 1: .* s\ncall 2: .* s\n1 row, median")
+
+
+@special("denoise", "dump")
+def _(run):
+    code, out, err = run.run(DENOISE + " --t 50 --dump layers --json")
+    expect(code == 0, "exit status %d: %s", code, err)
+    names = os.listdir(run.path("layers"))
+    expect(len(names) == json.loads(out)["dumped"] > 10, "%d files", len(names))
+    expect(all(name.endswith(".npy") for name in names) and "input_blocks.0.0.npy" in names, "files %s", sorted(names)[:5])
+
+
+@special("denoise", "rows do not depend on each other")
+def _(run):
+    for line in ["denoise -m {model} --x {noise2} --cond {cond} --tokens {tokens} --t 50 -q -o two.npy", DENOISE + " --t 50 -q -o one.npy"]:
+        code, _, err = run.run(line)
+        expect(code == 0, "exit status %d: %s", code, err)
+    # {noise} is the first row of {noise2}
+    expect(read_npy(run.path("two.npy"))[1][:7 * 64 * 64 * 3] == read_npy(run.path("one.npy"))[1], "the first rows differ")
+
+
+# ---- system: standard output, signals ---------------------------------------------------------------------------
+
+for line in ["version", "help", "plan --help", "info {model}", "info {model} --json", "encode-text -m {model} -t a",
+             "info {model}/unet.safetensors", "version --json"]:
+    case("system", "full disk under stdout: " + line, line, stdout="/dev/full", code=1, err="cannot write to standard output: No space left")
+
+
+@special("system", "closed stdout")
+def _(run):
+    code, _, err = run.run("version", before=lambda: os.close(1))
+    expect(code == 1, "exit status %d", code)
+    expect_one_line(err, "cannot write to standard output")
+
+
+@special("system", "closed standard descriptors do not catch the output")
+def _(run):
+    code, _, _ = run.run("preprocess --preset mw -i {image} -o C.npy", before=lambda: os.closerange(0, 3))
+    expect(code == 1, "exit status %d", code)
+    expect(read_npy(run.path("C.npy"))[0] == (1, 128, 128, 3), "C.npy is damaged")
+
+
+@special("system", "a reader that went away ends it without a word")
+def _(run):
+    for line in ("info {model}/unet.safetensors", "plan --help"):
+        process = run.start(line)
+        process.stdout.close()
+        process.stdout = None
+        code, _, err = run.finish(process)
+        expect(code == -signal.SIGPIPE and err == "", "%s: exit status %d, stderr %r", line, code, err[:300])
+
+
+def interrupt(run, line, signals):
+    """Starts a long command, sends the signals once its trace shows that it is at work."""
+    process = run.start(line + " --trace t.jsonl")
+    deadline = time.monotonic() + 120
+    while not any(os.path.getsize(run.path(name)) > 0 for name in run.files()):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise Failed("ended or hung before it could be interrupted: %s" % run.finish(process)[2])
+        time.sleep(0.005)
+    for number in signals:
+        process.send_signal(number)
+    return run.finish(process)
+
+
+LONG_PLAN = "plan " + INPUTS + " --sampler ddpm --samples 8 -o a.gif -o V.npy"
+
+
+@special("system", "Ctrl-C")
+def _(run):
+    code, out, err = interrupt(run, LONG_PLAN, [signal.SIGINT])
+    expect(code == 130, "exit status %d", code)
+    expect(err == "vipo plan: interrupted, nothing was written\n", "stderr %r", err)
+    expect(out == "" and run.files() == [], "stdout %r, files %s", out, run.files())
+
+
+@special("system", "termination")
+def _(run):
+    code, _, err = interrupt(run, LONG_PLAN, [signal.SIGTERM])
+    expect(code == 143 and run.files() == [], "exit status %d, files %s", code, run.files())
+    expect_one_line(err, "interrupted, nothing was written")
+
+
+@special("system", "an ignored SIGINT stays ignored")
+def _(run):
+    before = lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process = run.start("plan " + INPUTS + QUICK + " -o V.npy", before=before)
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    code, _, err = run.finish(process)
+    expect(code == 0 and run.files() == ["V.npy"], "exit status %d: %s", code, err)
+
+
+@special("system", "a bar on a terminal, none in a pipe")
+def _(run):
+    import pty
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen([run.vipo] + run.words("plan " + INPUTS + " -s ddim -n 100 --samples 4 -o V.npy"), cwd=run.folder,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, env=dict(os.environ, TERM="xterm"))
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            part = os.read(controller, 4096)
+        except OSError:  # the other end was closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(controller)
+    process.communicate()
+    expect(process.returncode == 0, "exit status %d", process.returncode)
+    expect(b"left" in shown and b"[=" in shown, "no bar: %r", shown[-200:])
+    expect(shown.endswith(b"\r\x1b[K"), "the bar was not erased: %r", shown[-100:])

@@ -1,0 +1,329 @@
+/* vipo compare: several samplers on the same noise. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "commands.h"
+#include "interrupt.h"
+#include "sampler.h"
+#include "session.h"
+
+enum { MAX_SAMPLERS = 16, MAX_REPEAT = 1000 };
+
+typedef struct compare_options {
+    common_options common;
+    input_options inputs;
+    const char *samplers, *reference;
+    vipo_sampler_options base; /* guidance for those that do not set their own */
+    int repeat, samples;
+    uint64_t seed;
+    const char *noise, *out, *csv;
+    vipo_write_options write;
+} compare_options;
+
+#define AT(member) offsetof(compare_options, member)
+static const option compared_options[] = {
+    {.name = "samplers",
+     .letter = 's',
+     .placeholder = "LIST",
+     .kind = OPTION_STRING,
+     .offset = AT(samplers),
+     .help = "what to compare, separated by commas: NAME[:STEPS][:SETTING=VALUE]..., with the settings of "
+             "`vipo plan`"},
+    {.name = "reference",
+     .placeholder = "ONE",
+     .kind = OPTION_STRING,
+     .offset = AT(reference),
+     .help = "sampler whose time and result the others are measured against; run first"},
+    {.name = "repeat",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(repeat),
+     .min = 1,
+     .max = MAX_REPEAT,
+     .help = "run each sampler N times in turn and report the median time"},
+    {0},
+};
+static const option noise_options[] = {
+    {.name = "seed", .placeholder = "N", .kind = OPTION_UINT64, .offset = AT(seed), .help = "of the noise"},
+    {.name = "samples",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(samples),
+     .min = 1,
+     .max = 1024,
+     .help = "plans per sampler"},
+    {.name = "noise",
+     .placeholder = "FILE.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(noise),
+     .help = "starting noise, float32 [samples][frames][H][W][3]"},
+    {0},
+};
+static const option output_options[] = {
+    {.name = "out",
+     .letter = 'o',
+     .placeholder = "FILE.png",
+     .kind = OPTION_STRING,
+     .offset = AT(out),
+     .help = "a picture with one row per sampler"},
+    {.name = "csv",
+     .placeholder = "FILE",
+     .kind = OPTION_STRING,
+     .offset = AT(csv),
+     .help = "the table as CSV"},
+    {.name = "scale",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(write.scale),
+     .min = 1,
+     .max = 64,
+     .default_text = "frames about 128 pixels high",
+     .help = "enlargement of the picture"},
+    {0},
+};
+static const option_group groups[] = {
+    {"Input", input_option_table, AT(inputs)},
+    {"Samplers", compared_options, 0},
+    {"", guidance_option_table, AT(base)},
+    {"Noise", noise_options, 0},
+    {"Output", output_options, 0},
+    {"Common", common_option_table, AT(common)},
+    {0},
+};
+
+static void set_defaults(void *values)
+{
+    compare_options *const options = values;
+    options->samplers = "ddim:100,ddim:10,draft-target";
+    options->reference = "ddim:100";
+    options->repeat = 1;
+    options->samples = 1;
+    vipo_sampler_default_options(&options->base);
+    vipo_write_default_options(&options->write);
+}
+
+typedef struct row {
+    vipo_sampler_options sampler;
+    vipo_plan plan;    /* of the first run */
+    double *times;     /* of all runs, seconds */
+    double seconds;    /* their median */
+    double speed_up;   /* over the reference */
+    double rms;        /* distance to the reference, [-1,1] units */
+    char caption[160]; /* of the picture's row */
+} row;
+
+/* The reference comes first; a sampler of the list that equals it is not run twice. */
+static int parse_samplers(tool *t, const compare_options *options, row *rows, int *n_rows)
+{
+    vipo_sampler_options list[MAX_SAMPLERS], reference;
+    char message[MESSAGE_SIZE];
+    if (sampler_parse_list(options->reference, &options->base, &reference, 1, message) != 1)
+        return tool_usage_error(t, "--reference: %s", message);
+    const int n = sampler_parse_list(options->samplers, &options->base, list, MAX_SAMPLERS, message);
+    if (n == 0) return tool_usage_error(t, "--samplers: %s", message);
+    rows[0].sampler = reference;
+    *n_rows = 1;
+    for (int i = 0; i < n; i++)
+        if (!sampler_equal(&list[i], &reference)) rows[(*n_rows)++].sampler = list[i];
+    return STATUS_DONE;
+}
+
+static int check(tool *t, const compare_options *options)
+{
+    const int status = input_check(t, &options->inputs);
+    if (status != STATUS_DONE) return status;
+    if (options->out) {
+        const size_t length = strlen(options->out);
+        if (length < 4 || strcmp(options->out + length - 4, ".png") != 0)
+            return tool_usage_error(t, "--out %.300s: the name must end in .png", options->out);
+        if (!tool_can_write(t, options->out)) return STATUS_FAILED;
+    }
+    return !options->csv || tool_can_write(t, options->csv) ? STATUS_DONE : STATUS_FAILED;
+}
+
+static vipo_status run_samplers(tool *t, const compare_options *options, const session *s,
+                                const vipo_array *noise, row *rows, int n_rows, vipo_error *error)
+{
+    vipo_request request;
+    vipo_request_default(&request);
+    request.cond = &s->cond;
+    request.text = options->inputs.text;
+    request.tokens = s->tokens.data ? &s->tokens : NULL;
+    request.samples = options->samples;
+    request.seed = options->seed;
+    request.noise = noise->data ? noise : NULL;
+    request.callbacks = tool_callbacks(t);
+    /* In turn, so that a machine that grows slower or faster treats all alike. */
+    for (int run = 0; run < options->repeat; run++)
+        for (int i = 0; i < n_rows; i++) {
+            vipo_plan again = {0}, *const plan = run == 0 ? &rows[i].plan : &again;
+            request.sampler = rows[i].sampler;
+            const vipo_status status = vipo_planner_plan(s->planner, &request, plan, error);
+            if (status != VIPO_OK) return status;
+            rows[i].times[run] = plan->seconds;
+            tool_note(t, "%s: %.3f s", plan->sampler, plan->seconds);
+            vipo_plan_free(&again);
+        }
+    return VIPO_OK;
+}
+
+static void measure(row *rows, int n_rows, int repeat)
+{
+    for (int i = 0; i < n_rows; i++) {
+        row *const r = &rows[i];
+        r->seconds = median(r->times, repeat);
+        r->speed_up = r->seconds > 0 ? rows[0].seconds / r->seconds : 0;
+        r->rms = 2 * vipo_array_rms_difference(&r->plan.video, &rows[0].plan.video); /* x = 2 video - 1 */
+        snprintf(r->caption, sizeof r->caption, "%s   %d calls   %.2f s   %.1fx", r->plan.sampler,
+                 r->plan.calls, r->seconds, r->speed_up);
+    }
+}
+
+static void print_table(tool *t, const row *rows, int n_rows)
+{
+    int width = 7;
+    progress_erase(&t->bar);
+    for (int i = 0; i < n_rows; i++)
+        if ((int)strlen(rows[i].plan.sampler) > width) width = (int)strlen(rows[i].plan.sampler);
+    printf("%-*s  %5s  %11s  %8s  %8s  %8s  %9s\n", width, "sampler", "calls", "evaluations", "time (s)",
+           "speed-up", "rms", "accepted");
+    for (int i = 0; i < n_rows; i++) {
+        const row *const r = &rows[i];
+        char accepted[32] = "-", speed_up[32];
+        if (r->plan.rounds > 0)
+            snprintf(accepted, sizeof accepted, "%d/%d", r->plan.accepted, r->plan.drafted);
+        snprintf(speed_up, sizeof speed_up, "%.2fx", r->speed_up);
+        printf("%-*s  %5d  %11d  %8.3f  %8s  %8.4f  %9s\n", width, r->plan.sampler, r->plan.calls,
+               r->plan.evaluations, r->seconds, speed_up, r->rms, accepted);
+    }
+    if (!t->common->quiet)
+        printf("\nspeed-up over and rms distance to %s; rms in [-1,1] units\n", rows[0].plan.sampler);
+}
+
+static int print_json(tool *t, const row *rows, int n_rows)
+{
+    json_t *const list = json_array();
+    for (int i = 0; i < n_rows; i++) {
+        const row *const r = &rows[i];
+        json_t *const out = json_object();
+        json_object_set_new(out, "sampler", json_text(r->plan.sampler));
+        json_object_set_new(out, "reference", json_boolean(i == 0));
+        json_object_set_new(out, "guidance", json_number(r->sampler.guidance));
+        json_object_set_new(out, "calls", json_integer(r->plan.calls));
+        json_object_set_new(out, "evaluations", json_integer(r->plan.evaluations));
+        json_object_set_new(out, "network_rows", json_integer(r->plan.network_rows));
+        json_object_set_new(out, "seconds", json_number(r->seconds));
+        json_object_set_new(out, "speed_up", json_number(r->speed_up));
+        json_object_set_new(out, "rms", json_number(r->rms));
+        json_object_set_new(out, "rounds", json_integer(r->plan.rounds));
+        json_object_set_new(out, "drafted", json_integer(r->plan.drafted));
+        json_object_set_new(out, "accepted", json_integer(r->plan.accepted));
+        json_object_set_new(out, "peak_bytes", json_integer((json_int_t)r->plan.peak_bytes));
+        json_array_append_new(list, out);
+    }
+    return tool_print_json(t, list);
+}
+
+static int write_csv(tool *t, const char *path, const row *rows, int n_rows)
+{
+    char message[MESSAGE_SIZE];
+    output out;
+    if (!output_open(&out, path, message)) return tool_fail(t, "%s", message);
+    fputs("sampler,calls,evaluations,seconds,speed_up,rms,rounds,drafted,accepted\n", out.stream);
+    for (int i = 0; i < n_rows; i++) {
+        const row *const r = &rows[i];
+        fprintf(out.stream, "%s,%d,%d,%.6f,%.4f,%.6f,%d,%d,%d\n", r->plan.sampler, r->plan.calls,
+                r->plan.evaluations, r->seconds, r->speed_up, r->rms, r->plan.rounds, r->plan.drafted,
+                r->plan.accepted);
+    }
+    return output_commit(&out, message) ? STATUS_DONE : tool_fail(t, "%s", message);
+}
+
+/* A row shows the first sample. */
+static vipo_array first_of(const vipo_array *all)
+{
+    vipo_array first = *all;
+    first.shape[0] = 1;
+    return first;
+}
+
+static vipo_status write_sheet(const compare_options *options, const session *s, const row *rows, int n_rows,
+                               vipo_error *error)
+{
+    vipo_sheet_row sheet[MAX_SAMPLERS + 1];
+    vipo_array videos[MAX_SAMPLERS + 1];
+    const vipo_array cond = first_of(&s->cond);
+    for (int i = 0; i < n_rows; i++) {
+        videos[i] = first_of(&rows[i].plan.video);
+        sheet[i] = (vipo_sheet_row){rows[i].caption, &cond, &videos[i]};
+    }
+    return vipo_sheet_write(options->out, sheet, n_rows, &options->write, error);
+}
+
+static int run(tool *t, void *values)
+{
+    compare_options *const options = values;
+    row rows[MAX_SAMPLERS + 1];
+    int n_rows = 0;
+    memset(rows, 0, sizeof rows);
+    int status = parse_samplers(t, options, rows, &n_rows);
+    if (status == STATUS_DONE) status = check(t, options);
+    if (status != STATUS_DONE) return status;
+
+    session s = {0};
+    vipo_array noise = {0};
+    vipo_error error = {0};
+    double *const times = calloc((size_t)n_rows * (size_t)options->repeat, sizeof *times);
+    if (!times) return tool_fail(t, "out of memory for the times");
+    for (int i = 0; i < n_rows; i++) rows[i].times = times + i * options->repeat;
+    if (options->noise && vipo_npy_read(options->noise, &noise, &error) != VIPO_OK) goto fail;
+    if (noise.data && !option_was_given(t->use, "samples") && noise.shape[0] <= 1024)
+        options->samples = (int)noise.shape[0];
+    status = session_open(t, &s, &options->inputs);
+    if (status != STATUS_DONE) goto done;
+
+    if (run_samplers(t, options, &s, &noise, rows, n_rows, &error) != VIPO_OK) goto fail;
+    if (interrupt_signal()) {
+        status = tool_interrupted(t);
+        goto done;
+    }
+    measure(rows, n_rows, options->repeat);
+    if (options->out && write_sheet(options, &s, rows, n_rows, &error) != VIPO_OK) goto fail;
+    if (options->csv) status = write_csv(t, options->csv, rows, n_rows);
+    if (status != STATUS_DONE) goto done;
+    if (t->common->json) {
+        status = print_json(t, rows, n_rows);
+    } else {
+        print_table(t, rows, n_rows);
+        if (options->out) tool_print_file(t, options->out);
+        if (options->csv) tool_print_file(t, options->csv);
+    }
+    goto done;
+
+fail:
+    status = tool_library_error(t, &error);
+done:
+    for (int i = 0; i < n_rows; i++) vipo_plan_free(&rows[i].plan);
+    free(times);
+    vipo_array_free(&noise);
+    session_close(&s);
+    return status;
+}
+
+const command command_compare = {
+    .name = "compare",
+    .summary = "run several samplers on the same noise, side by side",
+    .usage = "--model DIR --image FILE --text TEXT [--samplers LIST] [options]",
+    .description = "Plans with several samplers from the same noise and prints calls, evaluations, time, "
+                   "speed-up, distance to the reference and share of accepted drafts.",
+    .groups = groups,
+    .examples =
+        "vipo compare -m models/metaworld-64 -i frame.png -t \"door open\" --repeat 5 -o compare.png\n"
+        "vipo compare -m models/metaworld-64 -i frame.png -t \"door open\" \\\n"
+        "     -s ddim:25,ddpm,draft-target:chunk=6:threshold=11,draft-target:no-draft-reuse --csv table.csv",
+    .values_size = sizeof(compare_options),
+    .common = AT(common),
+    .set_defaults = set_defaults,
+    .print_more = sampler_print_known,
+    .run = run,
+};

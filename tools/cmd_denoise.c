@@ -1,0 +1,256 @@
+/* vipo denoise: one network call, for comparison with other implementations and for timing. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "commands.h"
+#include "interrupt.h"
+#include "session.h"
+
+enum { MAX_REPEAT = 100000 };
+
+typedef struct denoise_options {
+    common_options common;
+    input_options inputs;
+    const char *x, *out, *dump;
+    int_list t;
+    bool unconditional;
+    int repeat;
+} denoise_options;
+
+#define AT(member) offsetof(denoise_options, member)
+static const option call_options[] = {
+    {.name = "x",
+     .letter = 'x',
+     .placeholder = "FILE.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(x),
+     .required = true,
+     .help = "noisy frames, float32 [B][frames][H][W][3]"},
+    {.name = "t",
+     .letter = 'T',
+     .placeholder = "LIST",
+     .kind = OPTION_INTS,
+     .offset = AT(t),
+     .required = true,
+     .min = 0,
+     .max = 1000000,
+     .help = "timestep, one for all or B separated by commas"},
+    {.name = "unconditional",
+     .kind = OPTION_FLAG,
+     .offset = AT(unconditional),
+     .help = "task tokens times 0, as the second call of classifier-free guidance"},
+    {.name = "repeat",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(repeat),
+     .min = 1,
+     .max = MAX_REPEAT,
+     .help = "call N times and report the time of each"},
+    {0},
+};
+static const option output_options[] = {
+    {.name = "out",
+     .letter = 'o',
+     .placeholder = "FILE.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(out),
+     .help = "the network's output, float32 [B][frames][H][W][3]"},
+    {.name = "dump",
+     .placeholder = "DIR",
+     .kind = OPTION_STRING,
+     .offset = AT(dump),
+     .help = "every intermediate as DIR/NAME.npy, with PyTorch's module names and layout"},
+    {0},
+};
+static const option_group groups[] = {
+    {"Input", input_option_table, AT(inputs)},
+    {"Call", call_options, 0},
+    {"Output", output_options, 0},
+    {"Common", common_option_table, AT(common)},
+    {0},
+};
+
+static void set_defaults(void *values)
+{
+    ((denoise_options *)values)->repeat = 1;
+}
+
+/* ---- --dump ---------------------------------------------------------------------------------------- */
+
+typedef struct dump {
+    tool *t;
+    const char *folder;
+    bool made_folder;
+    char **files; /* written so far, to be removed if the call fails */
+    size_t count;
+    vipo_error error;
+} dump;
+
+static void on_dump(void *user, const char *name, const vipo_array *value)
+{
+    dump *const d = user;
+    if (d->t->stop) return;
+    const size_t size = strlen(d->folder) + strlen(name) + 6;
+    char *const path = malloc(size);
+    char **const files = realloc(d->files, (d->count + 1) * sizeof *files);
+    if (files) d->files = files;
+    if (path && files) {
+        snprintf(path, size, "%s/%s.npy", d->folder, name);
+        for (char *at = path + strlen(d->folder) + 1; *at; at++)
+            if (*at == '/') *at = '_';
+        if (vipo_npy_write(path, value, &d->error) == VIPO_OK) {
+            d->files[d->count++] = path;
+            return;
+        }
+    } else {
+        d->error.status = VIPO_OUT_OF_MEMORY;
+        snprintf(d->error.message, sizeof d->error.message, "out of memory for the name of a dumped array");
+    }
+    free(path);
+    d->t->stop = true; /* ends the call; the error is reported after it */
+}
+
+static void end_dump(dump *d, bool keep)
+{
+    for (size_t i = 0; i < d->count; i++) {
+        if (!keep) unlink(d->files[i]);
+        free(d->files[i]);
+    }
+    free(d->files);
+    if (!keep && d->made_folder) rmdir(d->folder);
+}
+
+/* ---- the command ----------------------------------------------------------------------------------- */
+
+static int check(tool *t, const denoise_options *options)
+{
+    const int status = input_check(t, &options->inputs);
+    if (status != STATUS_DONE) return status;
+    if (!options->out && !options->dump && !t->common->json && !option_was_given(t->use, "repeat"))
+        return tool_usage_error(t, "give --out FILE.npy, --dump DIR, --repeat N or --json");
+    if (options->dump && options->repeat > 1)
+        return tool_usage_error(t, "--dump would spoil the times of --repeat, give one of them");
+    if (options->out) {
+        const size_t length = strlen(options->out);
+        if (length < 4 || strcmp(options->out + length - 4, ".npy") != 0)
+            return tool_usage_error(t, "--out %.300s: the name must end in .npy", options->out);
+        if (!tool_can_write(t, options->out)) return STATUS_FAILED;
+    }
+    return STATUS_DONE;
+}
+
+static int make_dump_folder(tool *t, dump *d, const char *folder)
+{
+    struct stat info;
+    d->t = t;
+    d->folder = folder;
+    d->made_folder = mkdir(folder, 0777) == 0;
+    if (d->made_folder) return STATUS_DONE;
+    if (errno != EEXIST)
+        return tool_fail(t, "--dump %.300s: cannot make the folder: %s", folder, strerror(errno));
+    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
+        return tool_fail(t, "--dump %.300s: is no folder", folder);
+    return STATUS_DONE;
+}
+
+static int print_results(tool *t, const denoise_options *options, const session *s, const vipo_array *v,
+                         double *seconds, size_t dumped)
+{
+    json_t *const out = json_object(), *const times = json_array();
+    for (int i = 0; i < options->repeat; i++) json_array_append_new(times, json_number(seconds[i]));
+    if (!t->common->json) {
+        json_decref(out);
+        json_decref(times);
+        progress_erase(&t->bar);
+        if (options->repeat > 1)
+            for (int i = 0; i < options->repeat; i++) printf("call %d: %.4f s\n", i + 1, seconds[i]);
+        printf("%zu row%s, %s %.4f s\n", v->shape[0], v->shape[0] == 1 ? "" : "s",
+               options->repeat > 1 ? "median" : "network", median(seconds, options->repeat));
+        if (options->out) tool_print_file(t, options->out);
+        if (options->dump) printf("%zu arrays in %s\n", dumped, options->dump);
+        return STATUS_DONE;
+    }
+    json_object_set_new(out, "seconds", times);
+    json_object_set_new(out, "median", json_number(median(seconds, options->repeat)));
+    json_object_set_new(out, "rows", json_integer((json_int_t)v->shape[0]));
+    json_object_set_new(out, "shape", json_shape(v));
+    json_object_set_new(out, "out", options->out ? json_text(options->out) : json_null());
+    json_object_set_new(out, "dumped", json_integer((json_int_t)dumped));
+    session_describe(s, out);
+    return tool_print_json(t, out);
+}
+
+static int run(tool *t, void *values)
+{
+    denoise_options *const options = values;
+    int status = check(t, options);
+    if (status != STATUS_DONE) return status;
+
+    session s = {0};
+    dump d = {0};
+    vipo_array x = {0}, v = {0};
+    vipo_error error = {0};
+    double *const seconds = calloc((size_t)options->repeat, sizeof *seconds);
+    if (!seconds) return tool_fail(t, "out of memory for the times");
+    if (vipo_npy_read(options->x, &x, &error) != VIPO_OK) goto fail;
+    status = session_open(t, &s, &options->inputs);
+    if (status == STATUS_DONE && options->dump) status = make_dump_folder(t, &d, options->dump);
+    if (status != STATUS_DONE) goto done;
+
+    const vipo_denoise_request request = {
+        .x = &x,
+        .cond = &s.cond,
+        .tokens = s.tokens.data ? &s.tokens : NULL,
+        .text = options->inputs.text,
+        .t = options->t.items,
+        .n_t = options->t.count,
+        .unconditional = options->unconditional,
+        .dump = options->dump ? on_dump : NULL,
+        .dump_user = &d,
+        .callbacks = tool_callbacks(t),
+    };
+    for (int i = 0; i < options->repeat; i++) {
+        vipo_array_free(&v);
+        if (interrupt_signal()) {
+            status = tool_interrupted(t);
+            goto done;
+        }
+        const vipo_status result = vipo_planner_denoise(s.planner, &request, &v, &seconds[i], &error);
+        if (d.error.status != VIPO_OK) error = d.error; /* why the call was stopped */
+        if (result != VIPO_OK || d.error.status != VIPO_OK) goto fail;
+        if (options->repeat > 1) progress_update(&t->bar, "calls", i + 1, options->repeat);
+    }
+    if (options->out && vipo_npy_write(options->out, &v, &error) != VIPO_OK) goto fail;
+    status = print_results(t, options, &s, &v, seconds, d.count);
+    goto done;
+
+fail:
+    status = tool_library_error(t, &error);
+done:
+    end_dump(&d, status == STATUS_DONE);
+    free(seconds);
+    vipo_array_free(&x);
+    vipo_array_free(&v);
+    session_close(&s);
+    return status;
+}
+
+const command command_denoise = {
+    .name = "denoise",
+    .summary = "call the network once: noisy frames -> v",
+    .usage = "--model DIR --x FILE.npy --t LIST --cond FILE.npy --tokens FILE.npy --out FILE.npy [options]",
+    .description = "One call of the network on given inputs, for comparison with other implementations and "
+                   "for timing (weights loaded and packed before).",
+    .groups = groups,
+    .examples =
+        "vipo denoise -m models/metaworld-64 --x X.npy --cond C.npy -t \"door open\" --t 50 -o V.npy\n"
+        "vipo denoise -m models/metaworld-64 --x X.npy --cond C.npy --tokens K.npy --t 50 --dump layers\n"
+        "vipo denoise -m models/metaworld-64 --x X.npy --cond C.npy --tokens K.npy --t 50 --repeat 20 --json",
+    .values_size = sizeof(denoise_options),
+    .common = AT(common),
+    .set_defaults = set_defaults,
+    .run = run,
+};

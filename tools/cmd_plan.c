@@ -1,0 +1,246 @@
+/* vipo plan: one observation and a task text -> the next frames. */
+#include <math.h>
+
+#include "commands.h"
+#include "interrupt.h"
+#include "sampler.h"
+#include "session.h"
+
+typedef struct plan_options {
+    common_options common;
+    input_options inputs;
+    string_list out;
+    int samples;
+    uint64_t seed;
+    const char *noise, *step_noise, *trace;
+    vipo_sampler_options sampler;
+    vipo_write_options write;
+} plan_options;
+
+#define AT(member) offsetof(plan_options, member)
+static const option output_options[] = {
+    {.name = "out",
+     .letter = 'o',
+     .placeholder = "FILE",
+     .kind = OPTION_STRINGS,
+     .offset = AT(out),
+     .help = "where to write the plan; may be repeated. .gif and .mp4: the condition frame, then the plan; "
+             ".png: a contact sheet; .npy: float32 [samples][frames][H][W][3], not clipped"},
+    {.name = "trace",
+     .placeholder = "FILE",
+     .kind = OPTION_STRING,
+     .offset = AT(trace),
+     .help = "what the sampler did, step by step, as JSON lines"},
+    {.name = "fps",
+     .placeholder = "X",
+     .kind = OPTION_DOUBLE,
+     .offset = AT(write.fps),
+     .min = 0.1,
+     .max = 100,
+     .help = "frames per second of .gif and .mp4"},
+    {.name = "scale",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(write.scale),
+     .min = 1,
+     .max = 64,
+     .default_text = "frames about 128 pixels high",
+     .help = "enlargement of pictures"},
+    {.name = "caption",
+     .placeholder = "TEXT",
+     .kind = OPTION_STRING,
+     .offset = AT(write.caption),
+     .help = "a line of text in .png and .gif"},
+    {0},
+};
+static const option noise_options[] = {
+    {.name = "seed",
+     .placeholder = "N",
+     .kind = OPTION_UINT64,
+     .offset = AT(seed),
+     .help = "of the noise; the same seed gives the same plan"},
+    {.name = "samples",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(samples),
+     .min = 1,
+     .max = 1024,
+     .default_text = "1, or as many as --noise or --cond hold",
+     .help = "plans to make from different noise"},
+    {.name = "noise",
+     .placeholder = "FILE.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(noise),
+     .help = "starting noise, float32 [samples][frames][H][W][3]"},
+    {.name = "step-noise",
+     .placeholder = "FILE.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(step_noise),
+     .help = "ddpm: the noise of each step, float32 [steps][samples][frames][H][W][3]"},
+    {0},
+};
+static const option_group groups[] = {
+    {"Input", input_option_table, AT(inputs)},
+    {"Output", output_options, 0},
+    {"Noise", noise_options, 0},
+    {"Sampler", sampler_option_table, AT(sampler)},
+    {"Sampler draft-target", draft_target_option_table, AT(sampler)},
+    {"Common", common_option_table, AT(common)},
+    {0},
+};
+
+static void set_defaults(void *values)
+{
+    plan_options *const options = values;
+    vipo_sampler_default_options(&options->sampler);
+    vipo_write_default_options(&options->write);
+}
+
+static int check(tool *t, const plan_options *options)
+{
+    char message[MESSAGE_SIZE];
+    const int status = input_check(t, &options->inputs);
+    if (status != STATUS_DONE) return status;
+    if (!sampler_check(&options->sampler, t->use, message)) return tool_usage_error(t, "%s", message);
+    if (options->out.count == 0 && !options->trace && !t->common->json)
+        return tool_usage_error(t, "give at least one --out FILE (.gif .mp4 .png .npy)");
+    for (int i = 0; i < options->out.count; i++)
+        if (!vipo_plan_can_write(options->out.items[i]))
+            return tool_usage_error(t, "--out %.300s: the name must end in .gif, .mp4, .png or .npy",
+                                    options->out.items[i]);
+    for (int i = 0; i < options->out.count; i++)
+        if (!tool_can_write(t, options->out.items[i])) return STATUS_FAILED;
+    return !options->trace || tool_can_write(t, options->trace) ? STATUS_DONE : STATUS_FAILED;
+}
+
+static int print_json(tool *t, const plan_options *options, const session *s, const vipo_request *request,
+                      const vipo_plan *plan)
+{
+    json_t *const out = json_object(), *const files = json_array(), *const video = json_object();
+    json_object_set_new(out, "sampler", json_text(plan->sampler));
+    json_object_set_new(out, "samples", json_integer(request->samples));
+    json_object_set_new(out, "seed", json_integer((json_int_t)request->seed));
+    json_object_set_new(out, "guidance", json_number(request->sampler.guidance));
+    json_object_set_new(out, "calls", json_integer(plan->calls));
+    json_object_set_new(out, "evaluations", json_integer(plan->evaluations));
+    json_object_set_new(out, "network_rows", json_integer(plan->network_rows));
+    json_object_set_new(out, "seconds", json_number(plan->seconds));
+    json_object_set_new(out, "text_seconds", json_number(plan->text_seconds));
+    json_object_set_new(out, "rounds", json_integer(plan->rounds));
+    json_object_set_new(out, "drafted", json_integer(plan->drafted));
+    json_object_set_new(out, "accepted", json_integer(plan->accepted));
+    json_object_set_new(out, "peak_bytes", json_integer((json_int_t)plan->peak_bytes));
+    session_describe(s, out);
+    for (int i = 0; i < options->out.count; i++)
+        json_array_append_new(files, json_text(options->out.items[i]));
+    json_object_set_new(out, "outputs", files);
+    json_object_set_new(video, "shape", json_shape(&plan->video));
+    json_object_set_new(out, "video", video);
+    return tool_print_json(t, out);
+}
+
+static int print_summary(tool *t, const plan_options *options, const session *s, const vipo_plan *plan)
+{
+    char bytes[32];
+    progress_erase(&t->bar);
+    printf("%s: %d call%s, %d evaluation%s, %.2f s", plan->sampler, plan->calls, plan->calls == 1 ? "" : "s",
+           plan->evaluations, plan->evaluations == 1 ? "" : "s", plan->seconds);
+    printf(" (text %.2f s, load %.2f s), memory %s\n", plan->text_seconds, s->load_seconds,
+           format_bytes((double)plan->peak_bytes, bytes, sizeof bytes));
+    if (plan->rounds > 0) {
+        const vipo_sampler_options *const used = &options->sampler;
+        const double values = (double)(vipo_array_size(&plan->video) / plan->video.shape[0]);
+        printf("accepted %d of %d drafts in %d round%s; threshold %g", plan->accepted, plan->drafted,
+               plan->rounds, plan->rounds == 1 ? "" : "s", used->threshold);
+        if (used->threshold_growth != 0) printf(" %+g a round", used->threshold_growth);
+        printf(" (L2; rms %.4f)\n", used->threshold / sqrt(values));
+    }
+    for (int i = 0; i < options->out.count; i++) tool_print_file(t, options->out.items[i]);
+    if (options->trace) tool_print_file(t, options->trace);
+    return STATUS_DONE;
+}
+
+static int run(tool *t, void *values)
+{
+    plan_options *const options = values;
+    int status = check(t, options);
+    if (status != STATUS_DONE) return status;
+
+    session s = {0};
+    vipo_array noise = {0}, step_noise = {0};
+    vipo_plan plan = {0};
+    vipo_error error = {0};
+    char message[MESSAGE_SIZE];
+    status = STATUS_FAILED;
+    if (options->noise && vipo_npy_read(options->noise, &noise, &error) != VIPO_OK) goto fail;
+    if (options->step_noise && vipo_npy_read(options->step_noise, &step_noise, &error) != VIPO_OK) goto fail;
+    if (options->trace && !output_open(&t->trace, options->trace, message)) {
+        tool_fail(t, "%s", message);
+        goto done;
+    }
+    status = session_open(t, &s, &options->inputs);
+    if (status != STATUS_DONE) goto done;
+    status = STATUS_FAILED;
+
+    vipo_request request;
+    vipo_request_default(&request);
+    request.cond = &s.cond;
+    request.text = options->inputs.text;
+    request.tokens = s.tokens.data ? &s.tokens : NULL;
+    request.seed = options->seed;
+    request.noise = noise.data ? &noise : NULL;
+    request.step_noise = step_noise.data ? &step_noise : NULL;
+    request.sampler = options->sampler;
+    request.callbacks = tool_callbacks(t);
+    request.samples = options->samples;
+    if (!request.samples) { /* as many as the inputs hold */
+        const size_t held = noise.data ? noise.shape[0] : s.cond.shape[0];
+        request.samples = held >= 1 && held <= 1024 ? (int)held : 1;
+    }
+    if (vipo_planner_plan(s.planner, &request, &plan, &error) != VIPO_OK) goto fail;
+
+    progress_erase(&t->bar);
+    if (interrupt_signal()) {
+        status = tool_interrupted(t);
+        goto done;
+    }
+    for (int i = 0; i < options->out.count; i++)
+        if (vipo_plan_write(options->out.items[i], &plan.video, &s.cond, &options->write, &error) != VIPO_OK)
+            goto fail;
+    if (options->trace && !output_commit(&t->trace, message)) {
+        tool_fail(t, "%s", message);
+        goto done;
+    }
+    status =
+        t->common->json ? print_json(t, options, &s, &request, &plan) : print_summary(t, options, &s, &plan);
+    goto done;
+
+fail:
+    status = tool_library_error(t, &error);
+done:
+    output_abandon(&t->trace);
+    vipo_plan_free(&plan);
+    vipo_array_free(&noise);
+    vipo_array_free(&step_noise);
+    session_close(&s);
+    return status;
+}
+
+const command command_plan = {
+    .name = "plan",
+    .summary = "imagine the next frames for an observation and a task",
+    .usage = "--model DIR --image FILE --text TEXT --out FILE [options]",
+    .description = "Imagines the frames that follow the observation when the task is carried out, and writes "
+                   "them as animation, video, contact sheet or array.",
+    .groups = groups,
+    .examples =
+        "vipo plan -m models/metaworld-64 -i examples/frames/00_door-open_corner_seed1000.png \\\n"
+        "     -t \"door open\" -o plan.gif -o plan.png\n"
+        "vipo plan -m models/metaworld-64 -i frame.png -t \"door open\" -s draft-target -o plan.mp4 --json\n"
+        "vipo plan -m models/metaworld-64 --cond C.npy --tokens K.npy --noise N.npy -s ddim -n 10 -o V.npy",
+    .values_size = sizeof(plan_options),
+    .common = AT(common),
+    .set_defaults = set_defaults,
+    .print_more = sampler_print_known,
+    .run = run,
+};

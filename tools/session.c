@@ -1,0 +1,116 @@
+#include "session.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "interrupt.h"
+
+#define AT(member) offsetof(input_options, member)
+#define MODEL_ROW                                                                                            \
+    {                                                                                                        \
+        .name = "model", .letter = 'm', .placeholder = "DIR", .kind = OPTION_STRING, .offset = AT(model),    \
+        .required = true, .help = "model folder: config.json, unet.safetensors, ..."                         \
+    }
+#define COMPUTE_ROW                                                                                          \
+    {                                                                                                        \
+        .name = "compute", .placeholder = "NAME", .kind = OPTION_STRING, .offset = AT(compute),              \
+        .default_text = "$VIPO_COMPUTE, else the fastest here", .help = "kernels: ref, avx2 or avx512"       \
+    }
+
+const option input_option_table[] = {
+    MODEL_ROW,
+    {.name = "image",
+     .letter = 'i',
+     .placeholder = "FILE",
+     .kind = OPTION_STRING,
+     .offset = AT(image),
+     .help = "what the robot sees now, PNG or JPEG"},
+    {.name = "text",
+     .letter = 't',
+     .placeholder = "TEXT",
+     .kind = OPTION_STRING,
+     .offset = AT(text),
+     .help = "the task, for example \"door open\""},
+    {.name = "cond",
+     .placeholder = "FILE.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(cond),
+     .help = "in place of --image: float32 [n or 1][H][W][3] in [0,1], as `vipo preprocess` writes it"},
+    {.name = "tokens",
+     .placeholder = "FILE.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(tokens),
+     .help = "in place of --text: float32 [1][L][C], as `vipo encode-text --out` writes it; the model "
+             "folder then needs no text encoder"},
+    COMPUTE_ROW,
+    {0},
+};
+
+const option model_option_table[] = {MODEL_ROW, COMPUTE_ROW, {0}};
+
+int input_check(tool *t, const input_options *inputs)
+{
+    if (!inputs->image && !inputs->cond)
+        return tool_usage_error(t, "--image FILE (or --cond FILE.npy) is missing (--help shows the usage)");
+    if (inputs->image && inputs->cond) return tool_usage_error(t, "give one of --image and --cond, not both");
+    if (!inputs->text && !inputs->tokens)
+        return tool_usage_error(t, "--text TEXT (or --tokens FILE.npy) is missing (--help shows the usage)");
+    if (inputs->text && inputs->tokens)
+        return tool_usage_error(t, "give one of --text and --tokens, not both");
+    return STATUS_DONE;
+}
+
+int session_open(tool *t, session *s, const input_options *inputs)
+{
+    vipo_error error = {0};
+    vipo_image image = {0};
+    memset(s, 0, sizeof *s);
+    interrupt_install();
+
+    /* The small files first: a mistake in their names should not cost the time of loading. */
+    if (inputs->cond && vipo_npy_read(inputs->cond, &s->cond, &error) != VIPO_OK) goto fail;
+    if (inputs->tokens && vipo_npy_read(inputs->tokens, &s->tokens, &error) != VIPO_OK) goto fail;
+    if (inputs->image && vipo_image_read(inputs->image, &image, &error) != VIPO_OK) goto fail;
+
+    const vipo_callbacks callbacks = tool_callbacks(t);
+    vipo_model_options model_options;
+    vipo_model_default_options(&model_options);
+    model_options.compute = inputs->compute;
+    model_options.threads = t->common->threads;
+    model_options.parts = inputs->tokens ? VIPO_MODEL_UNET : VIPO_MODEL_UNET | VIPO_MODEL_TEXT;
+    model_options.callbacks = &callbacks;
+    const double start = clock_seconds();
+    if (vipo_model_open(&s->model, inputs->model, &model_options, &error) != VIPO_OK) goto fail;
+    vipo_planner_options planner_options;
+    vipo_planner_default_options(&planner_options);
+    planner_options.threads = t->common->threads;
+    if (vipo_planner_open(&s->planner, s->model, &planner_options, &error) != VIPO_OK) goto fail;
+    s->load_seconds = clock_seconds() - start;
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    s->threads = t->common->threads ? t->common->threads : cores > 0 ? (int)cores : 1;
+    tool_note(t, "model loaded in %.2f s; kernels %s, %d thread%s", s->load_seconds,
+              vipo_model_compute(s->model), s->threads, s->threads == 1 ? "" : "s");
+
+    if (image.data && vipo_model_preprocess(s->model, &image, &s->cond, &error) != VIPO_OK) goto fail;
+    vipo_image_free(&image);
+    return STATUS_DONE;
+
+fail:
+    vipo_image_free(&image);
+    return tool_library_error(t, &error);
+}
+
+void session_close(session *s)
+{
+    vipo_planner_close(&s->planner);
+    vipo_model_close(&s->model);
+    vipo_array_free(&s->cond);
+    vipo_array_free(&s->tokens);
+}
+
+void session_describe(const session *s, json_t *object)
+{
+    json_object_set_new(object, "load_seconds", json_number(s->load_seconds));
+    json_object_set_new(object, "compute", json_text(vipo_model_compute(s->model)));
+    json_object_set_new(object, "threads", json_integer(s->threads));
+}

@@ -1,0 +1,220 @@
+#include "tool.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "interrupt.h"
+
+static const char *device_name(int i)
+{
+    static const char *const names[] = {"cpu", "cuda", NULL};
+    return i < 2 ? names[i] : NULL;
+}
+
+#define AT(member) offsetof(common_options, member)
+const option common_option_table[] = {
+    {.name = "json", .kind = OPTION_FLAG, .offset = AT(json), .help = "print results as JSON"},
+    {.name = "threads",
+     .letter = 'j',
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(threads),
+     .min = 1,
+     .max = 4096,
+     .default_text = "all cores",
+     .help = "threads to compute with; results do not depend on it"},
+    {.name = "device",
+     .placeholder = "NAME",
+     .kind = OPTION_CHOICE,
+     .offset = AT(device),
+     .choice = device_name,
+     .help = "where to compute"},
+    {.name = "quiet",
+     .letter = 'q',
+     .kind = OPTION_FLAG,
+     .offset = AT(quiet),
+     .help = "no progress, no warnings, no list of written files"},
+    {.name = "verbose",
+     .letter = 'v',
+     .kind = OPTION_COUNT,
+     .offset = AT(verbose),
+     .help = "say what is being done; twice: every detail"},
+    {.name = "help", .letter = 'h', .kind = OPTION_FLAG, .offset = AT(help), .help = "print this help"},
+    {0},
+};
+
+/* ---- standard error -------------------------------------------------------------------------------- */
+
+void print_safe(FILE *stream, const char *text)
+{
+    for (; *text; text++) {
+        const unsigned char byte = (unsigned char)*text;
+        fputc(byte < 32 || byte == 127 ? '?' : byte, stream);
+    }
+}
+
+static void say(tool *t, const char *kind, const char *line)
+{
+    progress_erase(&t->bar);
+    fprintf(stderr, "vipo%s%s: %s", t->command ? " " : "", t->command ? t->command->name : "", kind);
+    print_safe(stderr, line);
+    fputc('\n', stderr);
+}
+
+#define SAY(kind)                                                                                            \
+    do {                                                                                                     \
+        char line_[1024];                                                                                    \
+        va_list arguments_;                                                                                  \
+        va_start(arguments_, format);                                                                        \
+        vsnprintf(line_, sizeof line_, format, arguments_);                                                  \
+        va_end(arguments_);                                                                                  \
+        say(t, kind, line_);                                                                                 \
+    } while (0)
+
+int tool_fail(tool *t, const char *format, ...)
+{
+    SAY("");
+    return STATUS_FAILED;
+}
+
+int tool_usage_error(tool *t, const char *format, ...)
+{
+    SAY("");
+    return STATUS_USAGE;
+}
+
+int tool_interrupted(tool *t)
+{
+    say(t, "", "interrupted, nothing was written");
+    return 128 + interrupt_signal();
+}
+
+int tool_library_error(tool *t, const vipo_error *error)
+{
+    if (error->status == VIPO_CANCELLED && interrupt_signal()) return tool_interrupted(t);
+    say(t, "", error->message[0] ? error->message : vipo_status_text(error->status));
+    return STATUS_FAILED;
+}
+
+void tool_warn(tool *t, const char *format, ...)
+{
+    if (!t->common->quiet) SAY("warning: ");
+}
+
+void tool_note(tool *t, const char *format, ...)
+{
+    if (t->common->verbose) SAY("");
+}
+
+/* ---- callbacks ------------------------------------------------------------------------------------- */
+
+static void on_log(void *user, vipo_log_level level, const char *line)
+{
+    tool *const t = user;
+    const int loudest = t->common->quiet ? VIPO_LOG_ERROR : VIPO_LOG_WARNING + t->common->verbose;
+    if ((int)level > loudest) return;
+    say(t, level == VIPO_LOG_WARNING ? "warning: " : "", line);
+}
+
+static void on_progress(void *user, const char *phase, double done, double total)
+{
+    progress_update(&((tool *)user)->bar, phase, done, total);
+}
+
+static void on_trace(void *user, const char *json_line)
+{
+    fprintf(((tool *)user)->trace.stream, "%s\n", json_line);
+}
+
+static bool on_cancelled(void *user)
+{
+    return ((tool *)user)->stop || interrupt_signal() != 0;
+}
+
+vipo_callbacks tool_callbacks(tool *t)
+{
+    return (vipo_callbacks){.user = t,
+                            .log = on_log,
+                            .progress = on_progress,
+                            .trace = t->trace.stream ? on_trace : NULL,
+                            .cancelled = on_cancelled};
+}
+
+bool tool_can_write(tool *t, const char *path)
+{
+    char message[MESSAGE_SIZE];
+    if (output_check(path, message)) return true;
+    tool_fail(t, "%s", message);
+    return false;
+}
+
+/* ---- results --------------------------------------------------------------------------------------- */
+
+int tool_print_json(tool *t, json_t *value)
+{
+    progress_erase(&t->bar);
+    if (!value) return tool_fail(t, "out of memory for the results");
+    const int failed = json_dumpf(value, stdout, JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
+    json_decref(value);
+    fputc('\n', stdout);
+    /* A failed write is found when standard output is closed. */
+    return failed && !ferror(stdout) ? tool_fail(t, "out of memory for the results") : STATUS_DONE;
+}
+
+json_t *json_number(double value)
+{
+    json_t *const number = json_real(value);
+    return number ? number : json_null();
+}
+
+json_t *json_text(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value) return value;
+    char *const copy = strdup(text);
+    if (!copy) return NULL;
+    for (char *at = copy; *at; at++)
+        if ((unsigned char)*at > 126) *at = '?';
+    value = json_string(copy);
+    free(copy);
+    return value;
+}
+
+json_t *json_shape(const vipo_array *array)
+{
+    json_t *const shape = json_array();
+    for (int i = 0; i < array->rank; i++)
+        json_array_append_new(shape, json_integer((json_int_t)array->shape[i]));
+    return shape;
+}
+
+const char *format_bytes(double bytes, char *out, size_t size)
+{
+    static const char *const units[] = {"bytes", "kB", "MB", "GB", "TB"};
+    int unit = 0;
+    for (; bytes >= 1000 && unit < 4; unit++) bytes /= 1000;
+    snprintf(out, size, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+    return out;
+}
+
+void tool_print_file(tool *t, const char *path)
+{
+    char bytes[32];
+    if (t->common->quiet) return;
+    print_safe(stdout, path);
+    printf("  %s\n", format_bytes(file_bytes(path), bytes, sizeof bytes));
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+double median(double *values, int n)
+{
+    if (n < 1) return 0;
+    qsort(values, (size_t)n, sizeof *values, compare_doubles);
+    return (values[(n - 1) / 2] + values[n / 2]) / 2;
+}

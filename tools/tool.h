@@ -1,0 +1,83 @@
+/* What every command of the tool shares: its description, its common options, the way it reports
+ * results, errors and progress. */
+#ifndef VIPO_TOOLS_TOOL_H
+#define VIPO_TOOLS_TOOL_H
+
+#include <jansson.h>
+
+#include "options.h"
+#include "output.h"
+#include "progress.h"
+#include "vipo/vipo.h"
+
+/* Exit statuses; 128 + signal after an interruption. */
+enum { STATUS_DONE = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+typedef struct common_options {
+    bool help, json, quiet;
+    int verbose;
+    int threads; /* 0: all cores */
+    const char *device;
+} common_options;
+extern const option common_option_table[];
+
+typedef struct tool tool;
+
+typedef struct command {
+    const char *name;
+    const char *summary; /* one line for the list of commands */
+    const char *usage;   /* what follows the name */
+    const char *description;
+    const option_group *groups;
+    const char *examples;               /* lines, without indent */
+    size_t values_size;                 /* of the struct that the options fill */
+    size_t common;                      /* offset of its common_options */
+    int min_arguments, max_arguments;   /* besides options */
+    void (*set_defaults)(void *values); /* on zeroed memory; NULL: zeros */
+    void (*print_more)(FILE *stream);   /* further help after the options; may be NULL */
+    int (*run)(tool *t, void *values);  /* returns the exit status */
+} command;
+
+struct tool {
+    const command *command;
+    const common_options *common;
+    const option_use *use;
+    progress bar;
+    output trace; /* where trace lines go, if open */
+    bool stop;    /* ends the library call under way */
+};
+
+/* Reporting a failure: one line on standard error. Each returns the exit status. */
+int tool_fail(tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int tool_usage_error(tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int tool_library_error(tool *t, const vipo_error *error);
+int tool_interrupted(tool *t);
+
+void tool_warn(tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Only with --verbose. */
+void tool_note(tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Log, progress, trace and cancellation wired to the tool. */
+vipo_callbacks tool_callbacks(tool *t);
+
+/* Checks all outputs before the work: true if each can be written. */
+bool tool_can_write(tool *t, const char *path);
+
+/* ---- printing results ------------------------------------------------------------------------------ */
+
+/* Prints one JSON value on a line of its own and releases it. */
+int tool_print_json(tool *t, json_t *value);
+json_t *json_number(double value);   /* null if it is not finite */
+json_t *json_text(const char *text); /* bytes that are not UTF-8 become '?' */
+json_t *json_shape(const vipo_array *array);
+/* "plan.gif  214.3 kB", unless --quiet */
+void tool_print_file(tool *t, const char *path);
+/* "12.3 MB" */
+const char *format_bytes(double bytes, char *out, size_t size);
+/* The middle value (the mean of two); sorts. */
+double median(double *values, int n);
+
+/* Text to standard output with control characters and bytes that are not printable replaced. */
+void print_safe(FILE *stream, const char *text);
+
+#endif
