@@ -22,6 +22,7 @@ typedef struct merge {
 } merge;
 
 struct vipo_clip_bpe {
+    vipo_clip_words *words;
     int32_t symbol[2][256]; /* [last of its word][byte] */
     int32_t begin, end;
     int vocabulary;
@@ -185,6 +186,7 @@ vipo_status vipo_clip_bpe_open(vipo_clip_bpe **out, const char *vocab_path, cons
     vipo_status status = VIPO_OK;
     vipo_clip_bpe *bpe = calloc(1, sizeof *bpe);
     if (!bpe) return vipo_fail_memory(error, sizeof *bpe, "a tokenizer");
+    VIPO_TRY_GOTO(vipo_clip_words_open(&bpe->words, error), done);
     VIPO_TRY_GOTO(vipo_json_load(&vocabulary, vocab_path, error), done);
     VIPO_TRY_GOTO(check_vocabulary(bpe, vocabulary, vocab_path, error), done);
     VIPO_TRY_GOTO(read_symbols(bpe, vocabulary, vocab_path, error), done);
@@ -202,6 +204,7 @@ done:
 void vipo_clip_bpe_close(vipo_clip_bpe **bpe)
 {
     if (!*bpe) return;
+    vipo_clip_words_close(&(*bpe)->words);
     free((*bpe)->merges);
     free(*bpe);
     *bpe = NULL;
@@ -372,7 +375,8 @@ static vipo_status encode_text(struct scratch *scratch, const char *text, size_t
         size_t length = 0;
         const char *special = find_special(scratch->bpe, text, size, &id, &length);
         const size_t before_it = special ? (size_t)(special - text) : size;
-        VIPO_TRY(vipo_clip_words(text, before_it, encode_word, scratch, scratch->error));
+        VIPO_TRY(vipo_clip_words_visit(scratch->bpe->words, text, before_it, encode_word, scratch,
+                                       scratch->error));
         if (scratch->status != VIPO_OK || !special) return scratch->status;
         if (!scratch->full) emit(scratch, id);
         text += before_it + length;

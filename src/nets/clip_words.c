@@ -1,5 +1,7 @@
 #include "nets/clip_words.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
@@ -84,8 +86,8 @@ static size_t lower(int32_t code, int32_t out[2])
     return 1;
 }
 
-/* NFC, then lower case. *out is owned by the caller; its room is for *n + 1. */
-static vipo_status normalise(const char *text, size_t size, int32_t **out, size_t *n, vipo_error *error)
+/* NFC, then lower case. *out is UTF-8, owned by the caller; *out_size its bytes. */
+static vipo_status normalise(const char *text, size_t size, char **out, size_t *out_size, vipo_error *error)
 {
     size_t length = 0, room = size + DECOMPOSITION_MAX;
     int32_t *codes = malloc(room * sizeof *codes), *scratch = NULL;
@@ -126,102 +128,109 @@ static vipo_status normalise(const char *text, size_t size, int32_t **out, size_
     }
     order_marks(codes, length, scratch);
     length = compose(codes, length);
-    *n = 0;
-    for (size_t i = 0; i < length; i++) *n += lower(codes[i], scratch + *n);
+    size_t n = 0;
+    for (size_t i = 0; i < length; i++) n += lower(codes[i], scratch + n);
     free(codes);
-    *out = scratch;
-    return VIPO_OK;
+    char *bytes = malloc(4 * n + 1);
+    *out_size = 0;
+    for (size_t i = 0; bytes && i < n; i++)
+        *out_size += (size_t)utf8proc_encode_char(scratch[i], (utf8proc_uint8_t *)bytes + *out_size);
+    free(scratch);
+    *out = bytes;
+    return bytes ? VIPO_OK : vipo_fail_memory(error, 4 * n + 1, "a text");
 }
 
 /* ---- words --------------------------------------------------------------------------------------- */
 
-typedef enum word_class { SPACE, LETTER, NUMBER, OTHER } word_class;
+/* CLIP's pattern (Radford et al. 2021, simple_tokenizer.py) with three differences. White space is spelt
+ * out, since PCRE2's \s takes U+180E for one and Unicode does not. Runs are possessive: nothing follows them,
+ * so there is nothing to go back for. A special token that only became one by lower case is three words,
+ * captured as such (a real one never gets here). */
+static const char pattern[] = "(<\\|)((?:start|end)oftext)(\\|>)"
+                              "|'(?:s|t|re|ve|m|ll|d)"
+                              "|\\p{L}++"
+                              "|\\p{N}"
+                              "|[^\\p{L}\\p{N}\\p{Z}\\t-\\r\\x{85}]++";
 
-static word_class class_of(int32_t code)
+/* CAPTURES: groups of the pattern. The limits bound the work and memory of one match from one place; the
+ * pattern needs a handful of steps whatever the text, so a match that meets them is a defect. */
+enum { CAPTURES = 3, MATCH_LIMIT = 10000, HEAP_LIMIT_KIB = 1024 };
+
+struct vipo_clip_words {
+    pcre2_code *code;
+    pcre2_match_context *limits;
+};
+
+vipo_status vipo_clip_words_open(vipo_clip_words **out, vipo_error *error)
 {
-    switch (utf8proc_category(code)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-        return LETTER;
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-        return NUMBER;
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-        return SPACE;
-    default:
-        /* The white space of category Cc (PropList.txt). */
-        return (code >= '\t' && code <= '\r') || code == 0x85 ? SPACE : OTHER;
+    int code = 0;
+    PCRE2_SIZE offset = 0;
+    *out = NULL;
+    vipo_clip_words *words = calloc(1, sizeof *words);
+    if (!words) return vipo_fail_memory(error, sizeof *words, "a tokenizer");
+    words->code = pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code,
+                                &offset, NULL);
+    words->limits = pcre2_match_context_create(NULL);
+    if (!words->code || !words->limits) {
+        const bool memory = words->code || code == PCRE2_ERROR_HEAP_FAILED;
+        vipo_clip_words_close(&words);
+        if (memory) return vipo_fail_memory(error, sizeof pattern, "a pattern");
+        return vipo_fail(
+            error, VIPO_UNSUPPORTED,
+            "PCRE2 refuses the tokenizer's pattern at %zu (error %d), expected a PCRE2 with Unicode", offset,
+            code);
     }
+    pcre2_set_match_limit(words->limits, MATCH_LIMIT);
+    pcre2_set_depth_limit(words->limits, MATCH_LIMIT);
+    pcre2_set_heap_limit(words->limits, HEAP_LIMIT_KIB);
+    *out = words;
+    return VIPO_OK;
 }
 
-/* True if codes[0..n) begins with the ASCII text. */
-static bool begins(const int32_t *codes, size_t n, const char *text)
+void vipo_clip_words_close(vipo_clip_words **words)
 {
-    for (size_t i = 0; text[i]; i++)
-        if (i == n || codes[i] != text[i]) return false;
-    return true;
+    if (!*words) return;
+    pcre2_match_context_free((*words)->limits);
+    pcre2_code_free((*words)->code);
+    free(*words);
+    *words = NULL;
 }
 
-/* Length of a contraction or, with its three words, of a special token that only became one by lower case;
- * 0 for none. lengths is ended by 0. */
-static size_t fixed_words(const int32_t *codes, size_t n, size_t lengths[4])
+/* Visits the words of a normalised text. */
+static vipo_status split(const vipo_clip_words *words, const char *text, size_t size,
+                         vipo_clip_word_visit *visit, void *user, vipo_error *error)
 {
-    static const char *const contractions[] = {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
-    lengths[0] = lengths[1] = lengths[2] = lengths[3] = 0;
-    for (size_t i = 0; i < sizeof contractions / sizeof contractions[0]; i++)
-        if (begins(codes, n, contractions[i])) return lengths[0] = strlen(contractions[i]);
-    const bool start = begins(codes, n, "<|startoftext|>");
-    if (!start && !begins(codes, n, "<|endoftext|>")) return 0;
-    lengths[0] = lengths[2] = 2;
-    lengths[1] = strlen(start ? "startoftext" : "endoftext");
-    return lengths[0] + lengths[1] + lengths[2];
+    pcre2_match_data *match = pcre2_match_data_create(CAPTURES + 1, NULL);
+    if (!match) return vipo_fail_memory(error, size, "a text");
+    const PCRE2_SIZE *places = pcre2_get_ovector_pointer(match);
+    vipo_status status = VIPO_OK;
+    bool more = true;
+    for (size_t at = 0; more && at < size; at = places[1]) {
+        const int found =
+            pcre2_match(words->code, (PCRE2_SPTR)text, size, at, PCRE2_NO_UTF_CHECK, match, words->limits);
+        if (found == PCRE2_ERROR_NOMATCH) break; /* white space is left */
+        if (found < 1) {
+            status = found == PCRE2_ERROR_NOMEMORY
+                         ? vipo_fail_memory(error, size, "a text")
+                         : vipo_fail(error, VIPO_INTERNAL, "text: PCRE2 error %d at byte %zu", found, at);
+            break;
+        }
+        /* The whole match, or each of its groups. */
+        for (int i = found > 1; more && i < found; i++)
+            more = visit(user, text + places[2 * i], places[2 * i + 1] - places[2 * i]);
+    }
+    pcre2_match_data_free(match);
+    return status;
 }
 
-/* Encodes codes[0..n) into buffer and visits it. */
-static bool visit_word(const int32_t *codes, size_t n, char *buffer, vipo_clip_word_visit *visit, void *user)
-{
-    size_t bytes = 0;
-    for (size_t i = 0; i < n; i++)
-        bytes += (size_t)utf8proc_encode_char(codes[i], (utf8proc_uint8_t *)buffer + bytes);
-    return visit(user, buffer, bytes);
-}
-
-vipo_status vipo_clip_words(const char *text, size_t size, vipo_clip_word_visit *visit, void *user,
-                            vipo_error *error)
+vipo_status vipo_clip_words_visit(const vipo_clip_words *words, const char *text, size_t size,
+                                  vipo_clip_word_visit *visit, void *user, vipo_error *error)
 {
     if (size == 0) return VIPO_OK;
-    int32_t *codes = NULL;
-    size_t n = 0;
-    VIPO_TRY(normalise(text, size, &codes, &n, error));
-    char *buffer = malloc(4 * n + 1);
-    if (!buffer) {
-        free(codes);
-        return vipo_fail_memory(error, 4 * n + 1, "a text");
-    }
-    bool more = true;
-    for (size_t i = 0; more && i < n;) {
-        size_t lengths[4];
-        if (fixed_words(codes + i, n - i, lengths) > 0) {
-            for (int part = 0; more && lengths[part] > 0; part++) {
-                more = visit_word(codes + i, lengths[part], buffer, visit, user);
-                i += lengths[part];
-            }
-            continue;
-        }
-        const word_class class = class_of(codes[i]);
-        size_t end = i + 1;
-        if (class == LETTER || class == OTHER)
-            while (end < n && class_of(codes[end]) == class) end++;
-        if (class != SPACE) more = visit_word(codes + i, end - i, buffer, visit, user);
-        i = end;
-    }
-    free(buffer);
-    free(codes);
-    return VIPO_OK;
+    char *normal = NULL;
+    size_t normal_size = 0;
+    VIPO_TRY(normalise(text, size, &normal, &normal_size, error));
+    const vipo_status status = split(words, normal, normal_size, visit, user, error);
+    free(normal);
+    return status;
 }

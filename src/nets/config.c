@@ -48,21 +48,28 @@ static vipo_status parse_perceiver(vipo_perceiver_config *out, const json_t *obj
 static vipo_status parse_image_size(vipo_unet_config *out, const json_t *root, const json_t *unet,
                                     vipo_json_at at, vipo_error *error)
 {
-    const json_t *image = json_object_get(root, "image");
-    int size[2] = {0, 0}, count = 0;
+    const json_t *image = NULL;
+    int size[2] = {0, 0}, count = 0, frames = 0;
+    VIPO_TRY(vipo_json_object(root, (vipo_json_at){at.file, ""}, "image", false, &image, error));
     VIPO_TRY(vipo_json_ints(unet, at, "image_size", false, 1, 2048, size, 2, &count, error));
     out->height = size[0];
     out->width = count == 2 ? size[1] : size[0];
     const vipo_json_at image_at = {at.file, "image"};
-    if (json_is_object(image)) {
+    if (image) {
         VIPO_TRY(vipo_json_int(image, image_at, "height", false, 1, 2048, &out->height, error));
         VIPO_TRY(vipo_json_int(image, image_at, "width", false, 1, 2048, &out->width, error));
         VIPO_TRY(vipo_json_int(image, image_at, "future_frames", false, 1, 64, &out->frames, error));
         if (count > 0 && (size[0] != out->height || size[count - 1] != out->width))
-            return vipo_fail(error, VIPO_FORMAT, "%s: image.height x width and image_size differ", at.file);
+            return vipo_fail(error, VIPO_FORMAT,
+                             "%s: image.height x width is %dx%d, image_size %dx%d: expected the same",
+                             at.file, out->height, out->width, size[0], size[count - 1]);
     }
-    VIPO_TRY(vipo_json_int(unet, at, "frames", false, 1, 64, &out->frames, error));
-    if (out->height == 0 || out->frames == 0)
+    VIPO_TRY(vipo_json_int(unet, at, "frames", false, 1, 64, &frames, error));
+    if (frames > 0 && out->frames > 0 && frames != out->frames)
+        return vipo_fail(error, VIPO_FORMAT, "%s: image.future_frames is %d, frames %d: expected the same",
+                         at.file, out->frames, frames);
+    if (frames > 0) out->frames = frames;
+    if (out->height == 0 || out->width == 0 || out->frames == 0)
         return vipo_fail(error, VIPO_FORMAT,
                          "%s: expected image_size [height, width] and the number of frames", at.file);
     return VIPO_OK;
@@ -96,11 +103,34 @@ static vipo_status check_unet(const vipo_unet_config *c, const char *file, vipo_
     return VIPO_OK;
 }
 
+/* Members that choose another architecture of guided-diffusion's UNet. Some of these have tensors of the same
+ * names and shapes, so nothing but this check would notice. */
+static vipo_status check_variants(const json_t *unet, vipo_json_at at, vipo_error *error)
+{
+    static const struct {
+        const char *key;
+        bool only;
+    } members[] = {{"use_scale_shift_norm", false},
+                   {"resblock_updown", false},
+                   {"use_new_attention_order", false},
+                   {"conv_resample", true},
+                   {"task_tokens", true}};
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        bool value = members[i].only;
+        VIPO_TRY(vipo_json_bool(unet, at, members[i].key, false, &value, error));
+        if (value != members[i].only)
+            return vipo_fail(error, VIPO_UNSUPPORTED, "%s: %s is %s, only %s is supported", at.file,
+                             members[i].key, value ? "true" : "false", value ? "false" : "true");
+    }
+    return VIPO_OK;
+}
+
 static vipo_status parse_unet(vipo_unet_config *out, const json_t *root, const char *file, vipo_error *error)
 {
-    const json_t *unet = json_object_get(root, "unet");
-    const vipo_json_at at = {file, json_is_object(unet) ? "unet" : ""};
-    if (!json_is_object(unet)) unet = root;
+    const json_t *unet = NULL;
+    VIPO_TRY(vipo_json_object(root, (vipo_json_at){file, ""}, "unet", false, &unet, error));
+    const vipo_json_at at = {file, unet ? "unet" : ""};
+    if (!unet) unet = root;
     *out = (vipo_unet_config){
         .in_channels = 6, .out_channels = 3, .head_channels = 32, .groups = 32, .norm_eps = 1e-5F};
 
@@ -119,18 +149,17 @@ static vipo_status parse_unet(vipo_unet_config *out, const json_t *root, const c
     double eps = (double)out->norm_eps;
     VIPO_TRY(vipo_json_double(unet, at, "group_norm_eps", false, 1e-12, 1e-1, &eps, error));
     out->norm_eps = (float)eps;
-    bool unsupported = false;
-    VIPO_TRY(vipo_json_bool(unet, at, "use_scale_shift_norm", false, &unsupported, error));
-    if (unsupported)
-        return vipo_fail(error, VIPO_UNSUPPORTED, "%s: use_scale_shift_norm is not supported", file);
-    VIPO_TRY(vipo_json_bool(unet, at, "resblock_updown", false, &unsupported, error));
-    if (unsupported) return vipo_fail(error, VIPO_UNSUPPORTED, "%s: resblock_updown is not supported", file);
+    VIPO_TRY(check_variants(unet, at, error));
 
     const char *perceiver_key = spelling(unet, "task_attnpool", "perceiver");
     const json_t *perceiver = NULL;
+    char perceiver_path[32];
+    snprintf(perceiver_path, sizeof perceiver_path, "%s%s%s", at.path, at.path[0] ? "." : "", perceiver_key);
     VIPO_TRY(vipo_json_object(unet, at, perceiver_key, false, &perceiver, error));
-    VIPO_TRY(parse_perceiver(&out->perceiver, perceiver, (vipo_json_at){file, perceiver_key}, error));
-    if (out->levels < 1) return vipo_fail(error, VIPO_FORMAT, "%s: channel_mult is empty", file);
+    VIPO_TRY(parse_perceiver(&out->perceiver, perceiver, (vipo_json_at){file, perceiver_path}, error));
+    if (out->levels < 1)
+        return vipo_fail(error, VIPO_FORMAT, "%s: channel_mult is empty, expected 1 to %d levels", file,
+                         (int)VIPO_MAX_LEVELS);
     return check_unet(out, file, error);
 }
 
@@ -142,7 +171,8 @@ static vipo_status parse_text(vipo_text_config *out, const json_t *text, vipo_js
     VIPO_TRY(vipo_json_int(text, at, "intermediate_size", true, 1, 65536, &out->intermediate, error));
     VIPO_TRY(vipo_json_int(text, at, "num_hidden_layers", true, 1, 128, &out->layers, error));
     VIPO_TRY(vipo_json_int(text, at, "num_attention_heads", true, 1, 256, &out->heads, error));
-    VIPO_TRY(vipo_json_int(text, at, "max_position_embeddings", false, 2, 4096, &out->positions, error));
+    VIPO_TRY(vipo_json_int(text, at, "max_position_embeddings", false, 2, VIPO_MAX_TEXT_POSITIONS,
+                           &out->positions, error));
     VIPO_TRY(vipo_json_int(text, at, "vocab_size", true, 1, 1 << 24, &out->vocabulary, error));
     double eps = (double)out->norm_eps;
     VIPO_TRY(vipo_json_double(text, at, "layer_norm_eps", false, 1e-12, 1e-1, &eps, error));
@@ -168,6 +198,9 @@ static vipo_status parse_diffusion(vipo_diffusion_config *out, const json_t *roo
     if (!diffusion) return VIPO_OK;
     const vipo_json_at at = {file, "diffusion"};
     VIPO_TRY(vipo_json_int(diffusion, at, "timesteps", false, 2, 10000, &out->timesteps, error));
+    double offset = 0.008, largest = 0.999; /* sampling/schedule.h */
+    VIPO_TRY(vipo_json_double(diffusion, at, "cosine_s", false, offset, offset, &offset, error));
+    VIPO_TRY(vipo_json_double(diffusion, at, "beta_max", false, largest, largest, &largest, error));
     const struct {
         const char *key, *only;
     } fixed[] = {{"beta_schedule", "cosine"}, {"objective", "pred_v"}};

@@ -8,7 +8,8 @@
 
 #include "core/status.h"
 
-enum { VIPO_MAX_LEVELS = 8 };
+/* Positions of CLIP's text encoder; vipo_planner_encode_text promises its callers no more. */
+enum { VIPO_MAX_LEVELS = 8, VIPO_MAX_TEXT_POSITIONS = 77 };
 
 typedef struct vipo_perceiver_config {
     int depth, heads, head_dim;

@@ -46,7 +46,9 @@ static vipo_status read_tensor(vipo_weight_store *store, const char *name, int r
     VIPO_TRY(vipo_check_cancelled(store->callbacks, error));
     VIPO_TRY(store->source->read(store->source->user, name, rank, shape, out, error));
     store->parameters += count;
-    vipo_progress(store->callbacks, "load", (double)store->parameters, (double)store->expected_parameters);
+    if (store->expected_parameters > 0)
+        vipo_progress(store->callbacks, "load", (double)store->parameters,
+                      (double)store->expected_parameters);
     return VIPO_OK;
 }
 

@@ -12,7 +12,7 @@ typedef struct vipo_weight_store {
     struct vipo_weight_block *blocks; /* list of what is owned */
     size_t bytes;                     /* memory held */
     size_t parameters;                /* numbers read from the source */
-    size_t expected_parameters;       /* for progress; 0: unknown */
+    size_t expected_parameters;       /* for progress; 0: unknown, none is reported */
 } vipo_weight_store;
 
 void vipo_weight_store_free(vipo_weight_store *store);

@@ -57,9 +57,10 @@ static vipo_status check(const vipo_planner *planner, const vipo_denoise_request
     if (!r->x || !r->cond || !r->t || (!r->tokens && !r->text))
         return vipo_fail(error, VIPO_INVALID_ARGUMENT,
                          "a network call needs x, cond, t, and tokens or a text");
-    if (r->x->rank != 5 || r->x->shape[0] > MAX_ROWS || r->x->shape[1] != (size_t)c->frames ||
-        r->x->shape[2] != h || r->x->shape[3] != w || r->x->shape[4] != ch)
-        return vipo_fail(error, VIPO_MISMATCH, "x: expected shape [B][%d][%zu][%zu][%zu] with B <= %d",
+    if (r->x->rank != 5 || r->x->shape[0] < 1 || r->x->shape[0] > MAX_ROWS ||
+        r->x->shape[1] != (size_t)c->frames || r->x->shape[2] != h || r->x->shape[3] != w ||
+        r->x->shape[4] != ch)
+        return vipo_fail(error, VIPO_MISMATCH, "x: expected shape [B][%d][%zu][%zu][%zu] with B in 1..%d",
                          c->frames, h, w, ch, MAX_ROWS);
     const size_t batch = r->x->shape[0];
     if (r->cond->rank != 4 || (r->cond->shape[0] != 1 && r->cond->shape[0] != batch) ||

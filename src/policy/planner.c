@@ -202,6 +202,8 @@ static vipo_status check_request(const vipo_planner *planner, const vipo_request
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "the model was opened without its network");
     if (r->samples < 1 || r->samples > 4096)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "samples: %d, expected 1..4096", r->samples);
+    if (!r->sampler.name)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "a plan needs the name of a sampler");
     if (!r->cond) return vipo_fail(error, VIPO_INVALID_ARGUMENT, "a plan needs a condition frame");
     snprintf(leading, sizeof leading, "[%d or 1]", r->samples);
     if (!ends_with(r->cond, 4, video + 1, 3) || (r->cond->shape[0] != 1 && r->cond->shape[0] != samples))
@@ -357,8 +359,8 @@ vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request
     VIPO_TRY(check_request(planner, request, error));
     VIPO_TRY(vipo_sampler_find(&sampler, request->sampler.name, error));
     VIPO_TRY(sampler->check(&request->sampler, schedule, error));
-    sampler->describe(&request->sampler, schedule, out->sampler, sizeof out->sampler);
     VIPO_TRY(vipo_planner_reserve(planner, largest_batch(request, sampler), error));
+    sampler->describe(&request->sampler, schedule, out->sampler, sizeof out->sampler);
 
     const vipo_unet_config *c = &planner->model->config.unet;
     const size_t shape[5] = {(size_t)request->samples, (size_t)c->frames, (size_t)c->height, (size_t)c->width,

@@ -10,10 +10,11 @@ vipo_status vipo_planner_check_tokens(const vipo_planner *planner, const vipo_ar
 {
     const int width = planner->model->config.unet.token_channels;
     const int most = planner->model->config.unet.perceiver.max_length;
-    if (tokens->rank != 3 || tokens->shape[2] != (size_t)width || tokens->shape[1] > (size_t)most)
+    if (tokens->rank != 3 || tokens->shape[2] != (size_t)width || tokens->shape[1] > (size_t)most ||
+        tokens->shape[0] == 0 || tokens->shape[1] == 0)
         return vipo_fail(error, VIPO_MISMATCH,
-                         "task tokens: expected shape [1][L <= %d][%d], found rank %d [%zu][%zu][%zu]", most,
-                         width, tokens->rank, tokens->rank > 0 ? tokens->shape[0] : 0,
+                         "task tokens: expected shape [1][L in 1..%d][%d], found rank %d [%zu][%zu][%zu]",
+                         most, width, tokens->rank, tokens->rank > 0 ? tokens->shape[0] : 0,
                          tokens->rank > 1 ? tokens->shape[1] : 0, tokens->rank > 2 ? tokens->shape[2] : 0);
     for (size_t i = 0; i < vipo_array_size(tokens); i++)
         if (!(tokens->data[i] - tokens->data[i] == 0))
@@ -45,12 +46,12 @@ vipo_status vipo_planner_encode_text(vipo_planner *planner, const char *text, in
     const vipo_model *model = planner->model;
     if (out) memset(out, 0, sizeof *out);
     VIPO_TRY(vipo_model_need_text(model, error));
-    enum { MOST_IDS = 4096 };
-    int32_t ids[MOST_IDS];
+    int32_t ids[VIPO_MAX_TEXT_POSITIONS];
     int count;
     bool truncated;
-    const int most = model->config.text.positions < MOST_IDS ? model->config.text.positions : MOST_IDS;
-    VIPO_TRY(vipo_clip_bpe_encode(model->bpe, text, most, ids, MOST_IDS, &count, &truncated, error));
+    const int most = model->config.text.positions;
+    VIPO_TRY(vipo_clip_bpe_encode(model->bpe, text, most, ids, VIPO_MAX_TEXT_POSITIONS, &count, &truncated,
+                                  error));
     if (truncated)
         vipo_log(callbacks, VIPO_LOG_WARNING, "the text is longer than %d tokens; the rest is cut", most);
     if (ids_out) memcpy(ids_out, ids, (size_t)count * sizeof *ids);

@@ -60,14 +60,16 @@ vipo_posterior vipo_schedule_posterior(const vipo_schedule *schedule, int t)
                             .log_variance = log(variance < 1e-20 ? 1e-20 : variance)};
 }
 
+/* PyTorch's linspace works in float32, from the nearer end; at some step counts (T = 100, S = 90) rounding puts
+ * a time below the integer that exact arithmetic gives. Reproduced, since AVDC's results depend on it. */
 void vipo_schedule_uniform_grid(const vipo_schedule *schedule, int steps, int *times)
 {
-    const double last = (double)(schedule->timesteps - 1);
+    const float last = (float)(schedule->timesteps - 1), step = (last + 1) / (float)steps;
     for (int i = 0; i <= steps; i++) {
-        /* exact at both ends; truncation is towards zero, as a cast to int */
-        const double time = i == 0 ? last : -1 + (last + 1) * (double)(steps - i) / (double)steps;
+        const int from_below = steps - i; /* index in the increasing grid of steps + 1 points */
+        const float time =
+            from_below < (steps + 1) / 2 ? -1 + step * (float)from_below : last - step * (float)i;
         times[i] = (int)time;
-        if (i == steps) times[i] = -1;
     }
 }
 

@@ -9,7 +9,7 @@
 #include "core/mapped_file.h"
 #include "core/memory.h"
 
-enum { MAX_HEADER_BYTES = 100 << 20 }; /* the format's own limit */
+enum { MAX_HEADER_BYTES = 100000000 }; /* the format's own limit */
 
 struct vipo_safetensors {
     vipo_mapped_file map;
@@ -48,15 +48,18 @@ static vipo_status parse_entry(vipo_tensor_view *view, const char *path, const c
     const json_t *shape = json_object_get(entry, "shape");
     const json_t *offsets = json_object_get(entry, "data_offsets");
     if (!dtype || !json_is_array(shape) || !json_is_array(offsets) || json_array_size(offsets) != 2)
-        return vipo_fail(error, VIPO_FORMAT, "%s: tensor %s: expected dtype, shape and data_offsets", path,
-                         name);
+        return vipo_fail(error, VIPO_FORMAT, "%s: tensor %.200s: expected dtype, shape and data_offsets",
+                         path, name);
     int kind = 0;
     while (kind < DTYPES && strcmp(dtype, dtypes[kind].name) != 0) kind++;
     if (kind == DTYPES)
-        return vipo_fail(error, VIPO_UNSUPPORTED, "%s: tensor %s: unknown dtype %s", path, name, dtype);
+        return vipo_fail(
+            error, VIPO_UNSUPPORTED,
+            "%s: tensor %.200s: unknown dtype \"%.32s\", expected F32, F16, BF16, F64 or an integer type",
+            path, name, dtype);
     if (json_array_size(shape) > VIPO_MAX_RANK)
-        return vipo_fail(error, VIPO_UNSUPPORTED, "%s: tensor %s: rank %zu, at most %d", path, name,
-                         json_array_size(shape), VIPO_MAX_RANK);
+        return vipo_fail(error, VIPO_UNSUPPORTED, "%s: tensor %.200s: rank %zu, expected at most %d", path,
+                         name, json_array_size(shape), VIPO_MAX_RANK);
     view->name = name;
     view->dtype = (vipo_dtype)kind;
     view->rank = (int)json_array_size(shape);
@@ -65,7 +68,10 @@ static vipo_status parse_entry(vipo_tensor_view *view, const char *path, const c
         const json_t *n = json_array_get(shape, (size_t)i);
         if (!json_is_integer(n) || json_integer_value(n) < 0 ||
             !vipo_mul_size(view->count, (size_t)json_integer_value(n), &view->count))
-            return vipo_fail(error, VIPO_FORMAT, "%s: tensor %s: bad shape", path, name);
+            return vipo_fail(error, VIPO_FORMAT,
+                             "%s: tensor %.200s: bad shape, expected sizes that are not negative and "
+                             "multiply without overflow",
+                             path, name);
         view->shape[i] = (size_t)json_integer_value(n);
     }
     const json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
@@ -73,11 +79,11 @@ static vipo_status parse_entry(vipo_tensor_view *view, const char *path, const c
     size_t bytes;
     if (!json_is_integer(first) || !json_is_integer(last) || begin < 0 || end < begin ||
         !vipo_mul_size(view->count, dtypes[kind].size, &bytes) || (size_t)(end - begin) != bytes)
-        return vipo_fail(error, VIPO_FORMAT, "%s: tensor %s: data_offsets do not fit shape and dtype", path,
-                         name);
+        return vipo_fail(error, VIPO_FORMAT, "%s: tensor %.200s: data_offsets do not fit shape and dtype",
+                         path, name);
     if ((size_t)end > data_size)
-        return vipo_fail(error, VIPO_FORMAT, "%s: truncated: tensor %s ends at byte %lld of %zu", path, name,
-                         (long long)end, data_size);
+        return vipo_fail(error, VIPO_FORMAT, "%s: truncated: tensor %.200s ends at byte %lld of %zu", path,
+                         name, (long long)end, data_size);
     view->data = data + begin;
     return VIPO_OK;
 }
@@ -106,14 +112,14 @@ static vipo_status check_layout(const vipo_safetensors *file, const unsigned cha
     vipo_status status = VIPO_OK;
     for (int i = 0; i < file->count && status == VIPO_OK; i++) {
         if ((const unsigned char *)order[i]->data != data + at)
-            status =
-                vipo_fail(error, VIPO_FORMAT, "%s: tensor %s: its bytes overlap another's or leave a hole",
-                          file->path, order[i]->name);
+            status = vipo_fail(error, VIPO_FORMAT,
+                               "%s: tensor %.200s: its bytes overlap another's or leave a hole", file->path,
+                               order[i]->name);
         at += order[i]->count * dtypes[order[i]->dtype].size;
     }
     if (status == VIPO_OK && at != data_size)
-        status =
-            vipo_fail(error, VIPO_FORMAT, "%s: %zu bytes after the last tensor", file->path, data_size - at);
+        status = vipo_fail(error, VIPO_FORMAT, "%s: %zu bytes after the last tensor, expected none",
+                           file->path, data_size - at);
     free(order);
     return status;
 }
@@ -123,15 +129,23 @@ static vipo_status parse(vipo_safetensors *file, vipo_error *error)
     const unsigned char *bytes = file->map.data;
     uint64_t length = 0;
     if (file->map.size < 8)
-        return vipo_fail(error, VIPO_FORMAT, "%s: not a safetensors file (too short)", file->path);
+        return vipo_fail(error, VIPO_FORMAT, "%s: not a safetensors file: %zu bytes, expected at least 8",
+                         file->path, file->map.size);
     for (int i = 7; i >= 0; i--) length = length << 8 | bytes[i];
     if (length > MAX_HEADER_BYTES || bytes[8 < file->map.size ? 8 : 0] != '{')
-        return vipo_fail(error, VIPO_FORMAT, "%s: not a safetensors file (bad header)", file->path);
+        return vipo_fail(
+            error, VIPO_FORMAT,
+            "%s: not a safetensors file: expected the length of a JSON header, at most %d, and the header",
+            file->path, (int)MAX_HEADER_BYTES);
     if (length > file->map.size - 8)
-        return vipo_fail(error, VIPO_FORMAT, "%s: truncated inside its header", file->path);
+        return vipo_fail(error, VIPO_FORMAT,
+                         "%s: truncated inside its header: %zu bytes, the header alone ends at %llu",
+                         file->path, file->map.size, (unsigned long long)length + 8);
 
     json_error_t json_error;
     file->header = json_loadb((const char *)bytes + 8, (size_t)length, JSON_REJECT_DUPLICATES, &json_error);
+    if (!file->header && json_error_code(&json_error) == json_error_out_of_memory)
+        return vipo_fail_memory(error, (size_t)length, file->path);
     if (!json_is_object(file->header))
         return vipo_fail(error, VIPO_FORMAT, "%s: bad header: %s", file->path,
                          file->header ? "not a JSON object" : json_error.text);
@@ -246,7 +260,7 @@ vipo_status vipo_tensor_to_float(const vipo_tensor_view *view, const char *file,
         }
         return VIPO_OK;
     default:
-        return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %s: expected F32, F16 or BF16, found %s", file,
+        return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %.200s: expected F32, F16 or BF16, found %s", file,
                          view->name, vipo_dtype_name(view->dtype));
     }
 }

@@ -161,9 +161,9 @@ void checkop_shape_reduce(checkop_shape *shape, double macs)
     while (checkop_shape_macs(shape) > macs) {
         if (map && v[KEY_FRAMES] > 3)
             v[KEY_FRAMES] = 3;
-        else if (map && v[KEY_HEIGHT] > 8 && v[KEY_HEIGHT] >= v[KEY_WIDTH] / 2)
+        else if (map && v[KEY_HEIGHT] > 4 && v[KEY_HEIGHT] >= v[KEY_WIDTH] / 2)
             v[KEY_HEIGHT] /= 2;
-        else if (map && v[KEY_WIDTH] > 8)
+        else if (map && v[KEY_WIDTH] > 4)
             v[KEY_WIDTH] = v[KEY_WIDTH] / 2;
         else if (map && shape->op == CHECKOP_CONV_SPACE && v[KEY_FRAMES] > 1)
             v[KEY_FRAMES]--;

@@ -1,10 +1,14 @@
 /* The AVX2 op table. */
+#include <cpuid.h>
+
 #include "compute/blocked/blocked.h"
 
 /* Called on any CPU, so it must stay plain integer code. */
 static bool supported(void)
 {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_F16C)) return false;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
 const vipo_ops vipo_ops_avx2 = {

@@ -5,6 +5,8 @@
 
 #include "compute/blocked/tile.h"
 
+enum { FETCH_AHEAD = 2 /* tiles */, LINE_FLOATS = 16 };
+
 static const ptrdiff_t zero_rows[TILE_ROWS];
 static const float zeros[PANEL];
 
@@ -41,6 +43,17 @@ static void narrow_tile(const struct panel *panel, const struct tile *tile, tile
     for (int r = 0; r < rows; r++) memcpy((char *)tile->out + tile->out_rows[r], block[r], bytes);
 }
 
+/* Asks for what the tile that begins at `row` adds: rows of one or two lines far apart, which the processor
+ * does not foresee. */
+static void fetch_init(const struct panel *panel, int row)
+{
+    const int rows = panel->gemm->rows;
+    const int end = rows - row < TILE_ROWS ? rows : row + TILE_ROWS;
+    for (int r = row; r < end; r++)
+        for (int c = 0; c < panel->columns; c += LINE_FLOATS)
+            _mm_prefetch((const char *)(panel->init + c) + panel->init_rows[r], _MM_HINT_T0);
+}
+
 static void panel_rows(const struct panel *panel, const struct tile_segment *segments, int n)
 {
     const struct gemm *gemm = panel->gemm;
@@ -58,6 +71,7 @@ static void panel_rows(const struct panel *panel, const struct tile_segment *seg
     for (int row = 0; row < gemm->rows; row += TILE_ROWS) {
         const int rows = gemm->rows - row < TILE_ROWS ? gemm->rows - row : TILE_ROWS;
         tile_kernel *kernel = kernels[rows - 1][vectors - 1];
+        if (panel->init) fetch_init(panel, row + FETCH_AHEAD * TILE_ROWS);
         if (panel->columns == panel->width)
             kernel(&tile);
         else

@@ -1,0 +1,47 @@
+# The two commands of the README are `make demo` and `make test`; both install what is missing (Debian),
+# and build. Everything is made by CMake: see CMakePresets.json.
+
+# Tests use several threads themselves.
+TEST_JOBS ?= 2
+
+.PHONY: build demo test quick sanitize bench install clean help setup
+
+build: setup
+	@scripts/build.sh release
+
+demo: build
+	@scripts/demo.sh
+
+# Everything CI runs: -C sanitize adds the tests that build and run with sanitizers (tests/CMakeLists.txt).
+test: build
+	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -C sanitize
+
+quick: build
+	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -LE slow
+
+sanitize: build
+	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -C sanitize -L sanitize
+
+bench: build
+	@build/tests/checkop/checkop --bench --shape-file bench/shapes/metaworld-64.txt
+	@echo "Whole network steps against PyTorch: bench/README.md"
+
+PREFIX ?= /usr/local
+install: build
+	@cmake --install build --prefix $(PREFIX)
+
+clean:
+	rm -rf build out/demo
+
+setup:
+	@scripts/setup.sh
+
+help:
+	@echo "make            set up and build build/vipo and build/libvipo.so"
+	@echo "make demo       plan and compare samplers on an example, pictures in out/demo"
+	@echo "make test       every test, with and without sanitizers, and the checks of the source (what CI runs)"
+	@echo "make quick      the tests that take seconds"
+	@echo "make sanitize   the tests with sanitizers only: address + undefined, thread"
+	@echo "make bench      time each kernel on the layers of the example model"
+	@echo "make install    to PREFIX (/usr/local)"
+	@echo "make clean      remove build/ and out/demo/"
