@@ -1,19 +1,15 @@
 #!/bin/sh
-# build.sh PRESET: configures and builds one preset of CMakePresets.json, quietly: on success one line, on
-# failure the compiler's messages.
+# build.sh PRESET [FOLDER]: configures and builds a preset of CMakePresets.json, in its own folder or in
+# FOLDER. Prints the compiler's messages only if something fails.
 set -eu
 cd "$(dirname "$0")/.."
 preset=$1
-log=build/configure-$preset.log
-mkdir -p build
-cmake --preset "$preset" >"$log" 2>&1 || {
+folder=${2:-build}
+log=$folder/build-$preset.log
+mkdir -p "$folder"
+echo "build: $preset (log: $log)"
+if ! cmake --preset "$preset" -B "$folder" >"$log" 2>&1 || ! cmake --build "$folder" -- --quiet >>"$log" 2>&1; then
     cat "$log" >&2
+    echo "build: $preset failed" >&2
     exit 1
-}
-folder=$(sed -n 's/^-- Build files have been written to: //p' "$log")
-ninja --quiet -C "$folder" >"$log" 2>&1 || {
-    cat "$log" >&2
-    exit 1
-}
-cat "$log"
-echo "build: $preset is up to date in ${folder#"$PWD"/}"
+fi

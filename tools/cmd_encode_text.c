@@ -67,7 +67,7 @@ static vipo_status encode(tool *t, const encode_options *options, vipo_array *fe
     vipo_model_default_options(&model_options);
     vipo_planner_default_options(&planner_options);
     model_options.compute = options->compute;
-    model_options.threads = planner_options.threads = t->common->threads;
+    planner_options.threads = t->common->threads;
     model_options.parts = VIPO_MODEL_TEXT;
     model_options.callbacks = &callbacks;
     vipo_status status = vipo_model_open(&model, options->model, &model_options, error);

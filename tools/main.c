@@ -210,7 +210,10 @@ static int close_standard_output(const char *name, int status, void (*pipe_actio
 
 int main(int argc, char **argv)
 {
+    /* room for whatever a command prints: one write at the end, whose errno says why it failed */
+    static char standard_output[1 << 18];
     occupy_standard_descriptors();
+    setvbuf(stdout, standard_output, _IOFBF, sizeof standard_output);
     void (*const pipe_action)(int) = signal(SIGPIPE, SIG_IGN);
     tool t = {0};
     if (argc < 2) {

@@ -76,7 +76,6 @@ int session_open(tool *t, session *s, const input_options *inputs)
     vipo_model_options model_options;
     vipo_model_default_options(&model_options);
     model_options.compute = inputs->compute;
-    model_options.threads = t->common->threads;
     model_options.parts = inputs->tokens ? VIPO_MODEL_UNET : VIPO_MODEL_UNET | VIPO_MODEL_TEXT;
     model_options.callbacks = &callbacks;
     const double start = clock_seconds();
@@ -86,8 +85,7 @@ int session_open(tool *t, session *s, const input_options *inputs)
     planner_options.threads = t->common->threads;
     if (vipo_planner_open(&s->planner, s->model, &planner_options, &error) != VIPO_OK) goto fail;
     s->load_seconds = clock_seconds() - start;
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    s->threads = t->common->threads ? t->common->threads : cores > 0 ? (int)cores : 1;
+    s->threads = vipo_planner_threads(s->planner);
     tool_note(t, "model loaded in %.2f s; kernels %s, %d thread%s", s->load_seconds,
               vipo_model_compute(s->model), s->threads, s->threads == 1 ? "" : "s");
 

@@ -121,7 +121,6 @@ enum { VIPO_MODEL_UNET = 1, VIPO_MODEL_TEXT = 2 };
 
 typedef struct vipo_model_options {
     const char *compute; /* op table: "ref", "avx2", "avx512"; NULL: $VIPO_COMPUTE, else the fastest here */
-    int threads;         /* for packing weights; 0: all cores */
     unsigned parts;      /* VIPO_MODEL_*; default both; a part whose files are missing is an error only when used */
     const vipo_callbacks *callbacks; /* borrowed during open */
 } vipo_model_options;

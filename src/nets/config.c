@@ -197,7 +197,8 @@ static vipo_status parse_diffusion(vipo_diffusion_config *out, const json_t *roo
     VIPO_TRY(vipo_json_object(root, (vipo_json_at){file, ""}, "diffusion", false, &diffusion, error));
     if (!diffusion) return VIPO_OK;
     const vipo_json_at at = {file, "diffusion"};
-    VIPO_TRY(vipo_json_int(diffusion, at, "timesteps", false, 2, 10000, &out->timesteps, error));
+    /* core/rng.h has 4096 purposes: x_T and the noise of each step but the last */
+    VIPO_TRY(vipo_json_int(diffusion, at, "timesteps", false, 2, 4096, &out->timesteps, error));
     double offset = 0.008, largest = 0.999; /* sampling/schedule.h */
     VIPO_TRY(vipo_json_double(diffusion, at, "cosine_s", false, offset, offset, &offset, error));
     VIPO_TRY(vipo_json_double(diffusion, at, "beta_max", false, largest, largest, &largest, error));

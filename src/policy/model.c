@@ -187,12 +187,23 @@ vipo_status vipo_model_need_text(const vipo_model *model, vipo_error *error)
 
 /* ---- information ------------------------------------------------------------------------------------- */
 
-static void fill_info(vipo_model_info *out, const vipo_config *config,
+/* The last part of a path: the name of a model whose configuration does not give one. */
+static void folder_name(const char *folder, char *name, size_t size)
+{
+    size_t end = strlen(folder);
+    while (end > 1 && folder[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && folder[start - 1] != '/') start--;
+    snprintf(name, size, "%.*s", (int)(end - start), folder + start);
+}
+
+static void fill_info(vipo_model_info *out, const char *folder, const vipo_config *config,
                       const vipo_preprocess_steps *preprocess)
 {
     const vipo_unet_config *unet = &config->unet;
     memset(out, 0, sizeof *out);
-    snprintf(out->name, sizeof out->name, "%s", config->name);
+    if (config->name[0]) snprintf(out->name, sizeof out->name, "%s", config->name);
+    else folder_name(folder, out->name, sizeof out->name);
     out->height = unet->height;
     out->width = unet->width;
     out->frames = unet->frames;
@@ -246,7 +257,7 @@ vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_
     vipo_preprocess_steps preprocess;
     memset(out, 0, sizeof *out);
     VIPO_TRY(read_config(folder, &config, &preprocess, error));
-    fill_info(out, &config, &preprocess);
+    fill_info(out, folder, &config, &preprocess);
     VIPO_TRY(fill_file(folder, "unet.safetensors", &out->unet_parameters, &out->unet_file_bytes,
                        out->unet_dtype, sizeof out->unet_dtype, &out->n_tensors, error));
     VIPO_TRY(fill_file(folder, "text_encoder.safetensors", &out->text_parameters, &out->text_file_bytes,
@@ -258,7 +269,7 @@ vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_
 void vipo_model_get_info(const vipo_model *model, vipo_model_info *out)
 {
     if (vipo_model_read_info(model->folder, out, NULL) == VIPO_OK) return;
-    fill_info(out, &model->config, &model->preprocess); /* the folder has changed since */
+    fill_info(out, model->folder, &model->config, &model->preprocess); /* the folder has changed since */
     out->has_text_encoder = model->text != NULL;
 }
 

@@ -157,8 +157,10 @@ static void test_parts(void **state)
     request.tokens = &features;
     assert_int_equal(vipo_planner_plan(planner, &request, &plan, &error), VIPO_INVALID_ARGUMENT);
     assert_string_equal(error.message, "the model was opened without its network");
-    vipo_denoise_request call = {.x = &cond};
-    assert_int_equal(vipo_planner_denoise(planner, &call, &features, NULL, &error), VIPO_INVALID_ARGUMENT);
+    const vipo_denoise_request call = {.x = &cond};
+    vipo_array v;
+    assert_int_equal(vipo_planner_denoise(planner, &call, &v, NULL, &error), VIPO_INVALID_ARGUMENT);
+    assert_string_equal(error.message, "the model was opened without its network");
     vipo_array_free(&features);
     vipo_planner_close(&planner);
     vipo_model_close(&model);
@@ -168,7 +170,7 @@ static void test_parts(void **state)
     options.parts = VIPO_MODEL_UNET;
     unlink(test_in_folder(folder, "vocab.json"));
     assert_ok(vipo_model_open(&model, folder, &options, &error), &error);
-    vipo_array v = denoise(model);
+    v = denoise(model);
     vipo_array_free(&v);
     vipo_model_close(&model);
 

@@ -1,0 +1,40 @@
+#!/bin/sh
+# install.sh BUILD CMAKE: an installed vipo is found by pkg-config and by CMake, and works from anywhere.
+set -eu
+build=$1
+cmake=$2
+image=$PWD/examples/frames/00_door-open_corner_seed1000.png
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$cmake" --install "$build" --prefix "$folder/first" >"$folder/log"
+mv "$folder/first" "$folder/vipo" # an installation may be moved
+cd "$folder"
+
+cat >program.c <<'END'
+#include <stdio.h>
+#include <vipo/vipo.h>
+int main(void)
+{
+    printf("vipo %s\n", vipo_version());
+    return 0;
+}
+END
+cat >CMakeLists.txt <<'END'
+cmake_minimum_required(VERSION 3.20)
+project(program C)
+find_package(vipo 0.1 REQUIRED)
+add_executable(program program.c)
+target_link_libraries(program PRIVATE vipo::vipo)
+END
+expected=$(vipo/bin/vipo version)
+pkg_config=$(dirname "$(find vipo -name vipo.pc)")
+libraries=$PWD/$(dirname "$pkg_config")
+flags=$(PKG_CONFIG_PATH=$PWD/$pkg_config pkg-config --cflags --libs vipo)
+# shellcheck disable=SC2086  # flags are meant to be split
+cc -std=c11 -Wall -Werror program.c -o by-pkg-config $flags
+test "$(LD_LIBRARY_PATH=$libraries ./by-pkg-config)" = "$expected"
+"$cmake" -S . -B by-cmake -DCMAKE_PREFIX_PATH="$PWD/vipo" >>log
+"$cmake" --build by-cmake >>log
+test "$(by-cmake/program)" = "$expected"
+vipo/bin/vipo preprocess --preset mw --image "$image" --out frame.npy
+echo "$expected: installed, found by pkg-config and by CMake"
