@@ -47,6 +47,9 @@ typedef struct vipo_sampler {
 
 extern const vipo_sampler vipo_sampler_ddpm;
 extern const vipo_sampler vipo_sampler_ddim;
+extern const vipo_sampler vipo_sampler_dpm_solver;
+extern const vipo_sampler vipo_sampler_unipc;
+extern const vipo_sampler vipo_sampler_ab2;
 extern const vipo_sampler vipo_sampler_draft_target;
 
 /* By name; an unknown one is answered with the list of known ones. */

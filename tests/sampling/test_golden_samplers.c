@@ -202,6 +202,51 @@ static void check_dts(fixture *f)
     json_decref(traces);
 }
 
+/* <solver>.<grid>.<steps>.video */
+static void check_solvers(fixture *f)
+{
+    static const struct {
+        const char *golden, *sampler;
+        int order;
+        vipo_ab2_form form;
+    } solvers[] = {{"ddim", "ddim", 0, VIPO_AB2_X0},    {"dpmpp2m", "dpm-solver++", 0, VIPO_AB2_X0},
+                   {"ab2x0", "ab2", 0, VIPO_AB2_X0},    {"ab2r", "ab2", 0, VIPO_AB2_R},
+                   {"unipc2", "unipc", 2, VIPO_AB2_X0}, {"unipc3", "unipc", 3, VIPO_AB2_X0}};
+    static const struct {
+        const char *golden;
+        vipo_grid_kind kind;
+        double p, q;
+        int steps;
+    } grids[] = {{"S1.7_1.15.12", VIPO_GRID_S, 1.7, 1.15, 12}, {"S1.7_1.15.8", VIPO_GRID_S, 1.7, 1.15, 8},
+                 {"S1.7_1.5.12", VIPO_GRID_S, 1.7, 1.5, 12},   {"S1.7_1.5.8", VIPO_GRID_S, 1.7, 1.5, 8},
+                 {"uniform.10", VIPO_GRID_UNIFORM, 0, 0, 10},  {"uniform.20", VIPO_GRID_UNIFORM, 0, 0, 20}};
+    vipo_safetensors *file = golden_open("tests/golden/sampler/solvers.safetensors");
+    int compared = 0;
+    for (size_t s = 0; s < sizeof solvers / sizeof solvers[0]; s++)
+        for (size_t g = 0; g < sizeof grids / sizeof grids[0]; g++) {
+            char name[96];
+            snprintf(name, sizeof name, "%s.%s.video", solvers[s].golden, grids[g].golden);
+            if (!vipo_safetensors_find(file, name) || (f->slow && grids[g].steps != 8)) continue;
+            vipo_error error = {0};
+            vipo_request request = request_of(f);
+            request.sampler.name = solvers[s].sampler;
+            request.sampler.order = solvers[s].order;
+            request.sampler.form = solvers[s].form;
+            request.sampler.grid = grids[g].kind;
+            request.sampler.grid_p = grids[g].p;
+            request.sampler.grid_q = grids[g].q;
+            request.sampler.steps = grids[g].steps;
+            vipo_plan plan;
+            assert_ok(vipo_planner_plan(f->planner, &request, &plan, &error), &error);
+            assert_int_equal(plan.evaluations, grids[g].steps);
+            compare_video(file, name, &plan.video);
+            vipo_plan_free(&plan);
+            compared++;
+        }
+    assert_int_equal(compared, f->slow ? 12 : 28);
+    vipo_safetensors_close(&file);
+}
+
 static void with_every_table(void (*check)(fixture *f))
 {
     const vipo_ops *ops;
@@ -223,6 +268,12 @@ static void test_draft_target(void **state)
 {
     (void)state;
     with_every_table(check_dts);
+}
+
+static void test_multistep_solvers(void **state)
+{
+    (void)state;
+    with_every_table(check_solvers);
 }
 
 /* The identities on a real network: bits, not tolerances. */
@@ -263,6 +314,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ddim_and_ddpm),
         cmocka_unit_test(test_draft_target),
+        cmocka_unit_test(test_multistep_solvers),
         cmocka_unit_test(test_identities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,35 @@
+/* Which timesteps a deterministic sampler visits. */
+#ifndef VIPO_SAMPLING_GRID_H
+#define VIPO_SAMPLING_GRID_H
+
+#include "sampling/sampler.h"
+
+enum { VIPO_MAX_STEPS = 10000 };
+
+/* What a sampler uses where the options leave it open. */
+typedef struct vipo_grid_defaults {
+    int steps; /* 0: all timesteps */
+    vipo_grid_kind kind;
+    double p, q;
+} vipo_grid_defaults;
+
+/* The grid that the options ask for: steps and, for S grids, p and q. */
+typedef struct vipo_grid {
+    int steps;
+    vipo_grid_kind kind; /* UNIFORM or S */
+    double p, q;
+    int times[VIPO_MAX_STEPS + 1]; /* decreasing, from T - 1 to -1 */
+} vipo_grid;
+
+/* VIPO_INVALID_ARGUMENT for steps out of range, for p or q that are no positive numbers, and for so many steps that an S
+ * grid would visit a timestep twice. */
+vipo_status vipo_grid_make(vipo_grid *out, const vipo_sampler_options *options,
+                           const vipo_grid_defaults *defaults, const vipo_schedule *schedule,
+                           vipo_error *error);
+
+/* "<name>-12", with the grid behind it unless it is the default one: "ddim-12 s:1.7,1.5". */
+void vipo_grid_describe(const char *name, const vipo_sampler_options *options,
+                        const vipo_grid_defaults *defaults, const vipo_schedule *schedule, char *text,
+                        size_t size);
+
+#endif
