@@ -10,6 +10,13 @@ static const char *chunk_rule_name(int i)
     return i < 2 ? names[i] : NULL;
 }
 
+static const char *ab2_form_name(int i)
+{
+    _Static_assert(VIPO_AB2_X0 == 0 && VIPO_AB2_R == 1, "the order of the names below");
+    static const char *const names[] = {"x0", "r"};
+    return i < 2 ? names[i] : NULL;
+}
+
 #define AT(member) offsetof(vipo_sampler_options, member)
 #define GUIDANCE_ROW                                                                                         \
     {                                                                                                        \
@@ -33,8 +40,28 @@ const option sampler_option_table[] = {
      .offset = AT(steps),
      .min = 1,
      .max = 100000,
-     .default_text = "ddim 100, ddpm one per timestep",
+     .default_text = "ddim 100, dpm-solver++, unipc and ab2 12, ddpm one per timestep",
      .help = "denoising steps"},
+    {.name = "grid",
+     .placeholder = "GRID",
+     .kind = OPTION_STRING,
+     .offset = AT(grid),
+     .default_text = "ddim uniform, ab2 s:1.7,1.15, dpm-solver++ and unipc s:1.7,1.5",
+     .help = "timesteps that ddim and the multistep solvers visit: uniform, or s:P,Q (finer at both ends)"},
+    {.name = "order",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(order),
+     .min = 2,
+     .max = 3,
+     .default_text = "2",
+     .help = "order of unipc"},
+    {.name = "form",
+     .placeholder = "FORM",
+     .kind = OPTION_CHOICE_INDEX,
+     .offset = AT(form),
+     .choice = ab2_form_name,
+     .help = "what ab2 extrapolates"},
     GUIDANCE_ROW,
     {0},
 };
@@ -95,8 +122,25 @@ static bool is_draft_target(const char *sampler)
     return strncmp(sampler, "draft-target", 12) == 0;
 }
 
+/* Settings of some samplers only. */
+static const struct {
+    const char *setting, *samplers; /* samplers: names between spaces */
+} owners[] = {
+    {"grid", " ddim dpm-solver++ unipc ab2 "},
+    {"order", " unipc "},
+    {"form", " ab2 "},
+};
+
 static bool setting_belongs(const char *sampler, const char *setting, char *message)
 {
+    char word[40];
+    snprintf(word, sizeof word, " %.32s ", sampler);
+    for (size_t i = 0; i < sizeof owners / sizeof owners[0]; i++)
+        if (strcmp(setting, owners[i].setting) == 0 && !strstr(owners[i].samplers, word)) {
+            snprintf(message, MESSAGE_SIZE, "--%s is a setting of%sonly, but the sampler is %s", setting,
+                     owners[i].samplers, sampler);
+            return false;
+        }
     if (is_draft_target(sampler) && strcmp(setting, "steps") == 0) {
         snprintf(message, MESSAGE_SIZE, "%s has no --steps, its steps follow from the strides", sampler);
         return false;
@@ -144,6 +188,17 @@ static bool set_sampler_name(vipo_sampler_options *out, const char *word, char *
     return option_set(option_find(sampler_option_table, "sampler"), out, word, "sampler", message);
 }
 
+/* A copy that lives as long as the process: settings of a list are words of a line that goes away. */
+static const char *keep_text(const char *text)
+{
+    static char kept[64][32];
+    static int count;
+    for (int i = 0; i < count; i++)
+        if (strcmp(kept[i], text) == 0) return kept[i];
+    if (count == 64 || strlen(text) >= sizeof kept[0]) return "(too long)"; /* refused as a grid */
+    return strcpy(kept[count++], text);
+}
+
 static bool set_sampler_setting(vipo_sampler_options *out, char *word, char *message)
 {
     const char *name = word, *value = NULL;
@@ -162,6 +217,7 @@ static bool set_sampler_setting(vipo_sampler_options *out, char *word, char *mes
                  "'%.60s' is no setting of a sampler (steps, guidance, chunk, threshold, ...)", name);
         return false;
     }
+    if (value && setting->kind == OPTION_STRING) value = keep_text(value);
     return setting_belongs(out->name, name, message) &&
            option_set(setting, out, value, setting->name, message);
 }
@@ -205,7 +261,8 @@ bool sampler_equal(const vipo_sampler_options *a, const vipo_sampler_options *b)
     return a->name == b->name && a->steps == b->steps && a->guidance == b->guidance && a->chunk == b->chunk &&
            a->draft_stride == b->draft_stride && a->target_stride == b->target_stride &&
            a->threshold == b->threshold && a->threshold_growth == b->threshold_growth &&
-           a->chunk_rule == b->chunk_rule && a->draft_reuse == b->draft_reuse;
+           a->chunk_rule == b->chunk_rule && a->draft_reuse == b->draft_reuse && a->order == b->order &&
+           a->form == b->form && strcmp(a->grid ? a->grid : "", b->grid ? b->grid : "") == 0;
 }
 
 void sampler_print_known(FILE *stream)

@@ -185,16 +185,14 @@ VIPO_API vipo_status vipo_safetensors_list(const char *path, void (*visit)(void 
 
 typedef enum vipo_chunk_rule { VIPO_CHUNK_FRESH, VIPO_CHUNK_REMAINDER } vipo_chunk_rule;
 
-/* Time grids of ddim and the multistep solvers. S(p, q): t = round(-1 + T u^p / (u^p + (1-u)^q)), u = i / steps: finer
- * at both ends. */
-typedef enum vipo_grid_kind { VIPO_GRID_DEFAULT, VIPO_GRID_UNIFORM, VIPO_GRID_S } vipo_grid_kind;
 typedef enum vipo_ab2_form { VIPO_AB2_X0, VIPO_AB2_R } vipo_ab2_form;
 
 typedef struct vipo_sampler_options {
     const char *name; /* "ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target" */
     int steps;        /* 1..timesteps; 0: the sampler's default (ddim 100, the multistep solvers 12, ddpm always all) */
-    vipo_grid_kind grid; /* default: ddim uniform, ab2 S(1.7, 1.15), dpm-solver++ and unipc S(1.7, 1.5) */
-    double grid_p, grid_q;
+    /* Time grid of ddim and the multistep solvers: "uniform", or "s:P,Q" (also "s/P/Q"): t = round(-1 + T u^P / (u^P +
+     * (1-u)^Q)), u = i / steps, finer at both ends. NULL: ddim uniform, ab2 s:1.7,1.15, the others s:1.7,1.5. */
+    const char *grid;
     int order;           /* unipc: 2 or 3; 0: 2 */
     vipo_ab2_form form;  /* ab2: what is extrapolated */
     double guidance;  /* classifier-free guidance weight w: (1+w) cond - w uncond; 0: off */

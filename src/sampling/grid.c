@@ -2,14 +2,35 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
-static void choose(vipo_grid *grid, const vipo_sampler_options *options, const vipo_grid_defaults *defaults,
-                   const vipo_schedule *schedule)
+/* "s:P,Q" or "s/P/Q". */
+static bool parse_s_grid(const char *text, double *p, double *q)
+{
+    char *end;
+    if (text[0] != 's' || (text[1] != ':' && text[1] != '/')) return false;
+    *p = strtod(text + 2, &end);
+    if (end == text + 2 || (*end != ',' && *end != '/')) return false;
+    const char *second = end + 1;
+    *q = strtod(second, &end);
+    return end != second && *end == '\0' && *p > 0 && *q > 0 && *p <= 100 && *q <= 100;
+}
+
+static vipo_status choose(vipo_grid *grid, const vipo_sampler_options *options,
+                          const vipo_grid_defaults *defaults, const vipo_schedule *schedule,
+                          vipo_error *error)
 {
     grid->steps = options->steps ? options->steps : defaults->steps ? defaults->steps : schedule->timesteps;
-    grid->kind = options->grid == VIPO_GRID_DEFAULT ? defaults->kind : options->grid;
-    grid->p = options->grid == VIPO_GRID_S ? options->grid_p : defaults->p;
-    grid->q = options->grid == VIPO_GRID_S ? options->grid_q : defaults->q;
+    grid->kind = defaults->kind;
+    grid->p = defaults->p;
+    grid->q = defaults->q;
+    if (!options->grid) return VIPO_OK;
+    grid->kind = strcmp(options->grid, "uniform") == 0 ? VIPO_GRID_UNIFORM : VIPO_GRID_S;
+    if (grid->kind == VIPO_GRID_S && !parse_s_grid(options->grid, &grid->p, &grid->q))
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                         "grid \"%.60s\": expected uniform or s:P,Q with P and Q in (0, 100]", options->grid);
+    return VIPO_OK;
 }
 
 /* Rounds half up, as the grids were defined. */
@@ -29,7 +50,7 @@ vipo_status vipo_grid_make(vipo_grid *grid, const vipo_sampler_options *options,
                            vipo_error *error)
 {
     const int timesteps = schedule->timesteps;
-    choose(grid, options, defaults, schedule);
+    VIPO_TRY(choose(grid, options, defaults, schedule, error));
     if (grid->steps < 1 || grid->steps > timesteps || grid->steps > VIPO_MAX_STEPS)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s steps: %d, expected 1..%d (the model's timesteps)",
                          options->name, grid->steps, timesteps);
@@ -37,9 +58,6 @@ vipo_status vipo_grid_make(vipo_grid *grid, const vipo_sampler_options *options,
         vipo_schedule_uniform_grid(schedule, grid->steps, grid->times);
         return VIPO_OK;
     }
-    if (!(grid->p > 0 && grid->q > 0 && grid->p <= 100 && grid->q <= 100))
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "grid s:%g,%g: expected two numbers in (0, 100]",
-                         grid->p, grid->q);
     if (make_s_grid(grid, timesteps)) return VIPO_OK;
     const int asked = grid->steps;
     while (grid->steps > 1 && !make_s_grid(grid, timesteps)) grid->steps--;
@@ -53,8 +71,8 @@ void vipo_grid_describe(const char *name, const vipo_sampler_options *options,
                         size_t size)
 {
     vipo_grid grid;
-    choose(&grid, options, defaults, schedule);
-    if (options->grid == VIPO_GRID_DEFAULT)
+    const bool known = choose(&grid, options, defaults, schedule, NULL) == VIPO_OK;
+    if (!options->grid || !known)
         snprintf(text, size, "%s-%d", name, grid.steps);
     else if (grid.kind == VIPO_GRID_UNIFORM)
         snprintf(text, size, "%s-%d uniform", name, grid.steps);

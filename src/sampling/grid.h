@@ -6,6 +6,8 @@
 
 enum { VIPO_MAX_STEPS = 10000 };
 
+typedef enum vipo_grid_kind { VIPO_GRID_UNIFORM, VIPO_GRID_S } vipo_grid_kind;
+
 /* What a sampler uses where the options leave it open. */
 typedef struct vipo_grid_defaults {
     int steps; /* 0: all timesteps */
@@ -16,12 +18,12 @@ typedef struct vipo_grid_defaults {
 /* The grid that the options ask for: steps and, for S grids, p and q. */
 typedef struct vipo_grid {
     int steps;
-    vipo_grid_kind kind; /* UNIFORM or S */
+    vipo_grid_kind kind;
     double p, q;
     int times[VIPO_MAX_STEPS + 1]; /* decreasing, from T - 1 to -1 */
 } vipo_grid;
 
-/* VIPO_INVALID_ARGUMENT for steps out of range, for p or q that are no positive numbers, and for so many steps that an S
+/* VIPO_INVALID_ARGUMENT for a grid that is not understood, for steps out of range, for p or q that are no positive numbers, and for so many steps that an S
  * grid would visit a timestep twice. */
 vipo_status vipo_grid_make(vipo_grid *out, const vipo_sampler_options *options,
                            const vipo_grid_defaults *defaults, const vipo_schedule *schedule,

@@ -287,6 +287,20 @@ static void test_bad_options(void **state)
     options.steps = 101;
     assert_int_equal(vipo_sampler_ddim.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "steps"));
+    static const char *const bad_grids[] = {"",      "s",      "s:",      "s:1",   "s:1.7,", "s:1.7,1.5x",
+                                            "s:0,1", "s:-1,2", "s:nan,1", "S:1,1", "even"};
+    options.steps = 10;
+    for (size_t i = 0; i < sizeof bad_grids / sizeof bad_grids[0]; i++) {
+        options.grid = bad_grids[i];
+        assert_int_equal(vipo_sampler_ddim.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    }
+    options.grid = "s:1.7,1.5";
+    options.steps = 60; /* more than such a grid has different timesteps */
+    assert_int_equal(vipo_sampler_ab2.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "room for"));
+    options.steps = 12;
+    options.order = 4;
+    assert_int_equal(vipo_sampler_unipc.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
     const vipo_sampler *sampler;
     assert_int_equal(vipo_sampler_find(&sampler, "euler", &error), VIPO_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "draft-target"));

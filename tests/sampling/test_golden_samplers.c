@@ -213,13 +213,11 @@ static void check_solvers(fixture *f)
                    {"ab2x0", "ab2", 0, VIPO_AB2_X0},    {"ab2r", "ab2", 0, VIPO_AB2_R},
                    {"unipc2", "unipc", 2, VIPO_AB2_X0}, {"unipc3", "unipc", 3, VIPO_AB2_X0}};
     static const struct {
-        const char *golden;
-        vipo_grid_kind kind;
-        double p, q;
+        const char *golden, *grid;
         int steps;
-    } grids[] = {{"S1.7_1.15.12", VIPO_GRID_S, 1.7, 1.15, 12}, {"S1.7_1.15.8", VIPO_GRID_S, 1.7, 1.15, 8},
-                 {"S1.7_1.5.12", VIPO_GRID_S, 1.7, 1.5, 12},   {"S1.7_1.5.8", VIPO_GRID_S, 1.7, 1.5, 8},
-                 {"uniform.10", VIPO_GRID_UNIFORM, 0, 0, 10},  {"uniform.20", VIPO_GRID_UNIFORM, 0, 0, 20}};
+    } grids[] = {{"S1.7_1.15.12", "s:1.7,1.15", 12}, {"S1.7_1.15.8", "s/1.7/1.15", 8},
+                 {"S1.7_1.5.12", "s:1.7,1.5", 12},   {"S1.7_1.5.8", "s:1.7,1.5", 8},
+                 {"uniform.10", "uniform", 10},      {"uniform.20", "uniform", 20}};
     vipo_safetensors *file = golden_open("tests/golden/sampler/solvers.safetensors");
     int compared = 0;
     for (size_t s = 0; s < sizeof solvers / sizeof solvers[0]; s++)
@@ -232,9 +230,7 @@ static void check_solvers(fixture *f)
             request.sampler.name = solvers[s].sampler;
             request.sampler.order = solvers[s].order;
             request.sampler.form = solvers[s].form;
-            request.sampler.grid = grids[g].kind;
-            request.sampler.grid_p = grids[g].p;
-            request.sampler.grid_q = grids[g].q;
+            request.sampler.grid = grids[g].grid;
             request.sampler.steps = grids[g].steps;
             vipo_plan plan;
             assert_ok(vipo_planner_plan(f->planner, &request, &plan, &error), &error);
