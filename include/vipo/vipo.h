@@ -41,16 +41,16 @@ VIPO_API const char *vipo_version(void);
 
 /* ---- 1. status and errors ------------------------------------------------------------------- */
 
-#define VIPO_STATUS_LIST(X)                                                                         \
-    X(OK, "ok")                                                                                     \
-    X(INVALID_ARGUMENT, "invalid argument")                                                         \
-    X(OUT_OF_MEMORY, "out of memory")                                                               \
-    X(IO, "input/output error")                                                                     \
-    X(FORMAT, "malformed file")                                                                     \
-    X(MISMATCH, "name, shape or type mismatch")                                                     \
-    X(UNSUPPORTED, "not supported")                                                                 \
-    X(NUMERIC, "not a number")                                                                      \
-    X(CANCELLED, "cancelled")                                                                       \
+#define VIPO_STATUS_LIST(X)                                                                                  \
+    X(OK, "ok")                                                                                              \
+    X(INVALID_ARGUMENT, "invalid argument")                                                                  \
+    X(OUT_OF_MEMORY, "out of memory")                                                                        \
+    X(IO, "input/output error")                                                                              \
+    X(FORMAT, "malformed file")                                                                              \
+    X(MISMATCH, "name, shape or type mismatch")                                                              \
+    X(UNSUPPORTED, "not supported")                                                                          \
+    X(NUMERIC, "not a number")                                                                               \
+    X(CANCELLED, "cancelled")                                                                                \
     X(INTERNAL, "internal error")
 
 typedef enum vipo_status {
@@ -66,7 +66,12 @@ typedef struct vipo_error {
 
 VIPO_API const char *vipo_status_text(vipo_status status);
 
-typedef enum vipo_log_level { VIPO_LOG_ERROR, VIPO_LOG_WARNING, VIPO_LOG_INFO, VIPO_LOG_DEBUG } vipo_log_level;
+typedef enum vipo_log_level {
+    VIPO_LOG_ERROR,
+    VIPO_LOG_WARNING,
+    VIPO_LOG_INFO,
+    VIPO_LOG_DEBUG
+} vipo_log_level;
 
 /* What a long call tells its caller while it works. Every member may be NULL. Called from the thread
  * that made the call, never from workers. */
@@ -121,7 +126,8 @@ enum { VIPO_MODEL_UNET = 1, VIPO_MODEL_TEXT = 2 };
 
 typedef struct vipo_model_options {
     const char *compute; /* op table: "ref", "avx2", "avx512"; NULL: $VIPO_COMPUTE, else the fastest here */
-    unsigned parts;      /* VIPO_MODEL_*; default both; a part whose files are missing is an error only when used */
+    unsigned
+        parts; /* VIPO_MODEL_*; default both; a folder without text_encoder.safetensors opens, texts are then refused */
     const vipo_callbacks *callbacks; /* borrowed during open */
 } vipo_model_options;
 
@@ -166,8 +172,8 @@ VIPO_API vipo_status vipo_preprocess_preset(const char *preset, const vipo_image
 /* Token ids of a text by a folder's vocab.json and merges.txt (nothing else is read). ids has room for
  * capacity; *count is set to the number of ids. Longer texts are cut to max_length with the end token
  * kept; *truncated (may be NULL) says so. max_length 0: no limit. */
-VIPO_API vipo_status vipo_tokenize(const char *folder, const char *text, int max_length, int32_t *ids, int capacity,
-                                   int *count, bool *truncated, vipo_error *error);
+VIPO_API vipo_status vipo_tokenize(const char *folder, const char *text, int max_length, int32_t *ids,
+                                   int capacity, int *count, bool *truncated, vipo_error *error);
 
 /* One tensor of a safetensors file's header. */
 typedef struct vipo_tensor_info {
@@ -178,7 +184,8 @@ typedef struct vipo_tensor_info {
     size_t bytes;
 } vipo_tensor_info;
 /* Calls visit for each tensor in name order; reads no payload. */
-VIPO_API vipo_status vipo_safetensors_list(const char *path, void (*visit)(void *user, const vipo_tensor_info *info),
+VIPO_API vipo_status vipo_safetensors_list(const char *path,
+                                           void (*visit)(void *user, const vipo_tensor_info *info),
                                            void *user, vipo_error *error);
 
 /* ---- 4. sampler options ----------------------------------------------------------------------- */
@@ -189,13 +196,13 @@ typedef enum vipo_ab2_form { VIPO_AB2_X0, VIPO_AB2_R } vipo_ab2_form;
 
 typedef struct vipo_sampler_options {
     const char *name; /* "ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target" */
-    int steps;        /* 1..timesteps; 0: the sampler's default (ddim 100, the multistep solvers 12, ddpm always all) */
+    int steps; /* 1..timesteps; 0: the sampler's default (ddim 100, the multistep solvers 12, ddpm always all) */
     /* Time grid of ddim and the multistep solvers: "uniform", or "s:P,Q" (also "s/P/Q"): t = round(-1 + T u^P / (u^P +
      * (1-u)^Q)), u = i / steps, finer at both ends. NULL: ddim uniform, ab2 s:1.7,1.15, the others s:1.7,1.5. */
     const char *grid;
-    int order;           /* unipc: 2 or 3; 0: 2 */
-    vipo_ab2_form form;  /* ab2: what is extrapolated */
-    double guidance;  /* classifier-free guidance weight w: (1+w) cond - w uncond; 0: off */
+    int order;          /* unipc: 2 or 3; 0: 2 */
+    vipo_ab2_form form; /* ab2: what is extrapolated */
+    double guidance;    /* classifier-free guidance weight w: (1+w) cond - w uncond; 0: off */
     /* draft-target sampling (arXiv 2603.13438); strides in timesteps */
     int chunk;               /* k: draft tokens per round */
     int draft_stride;        /* delta */
@@ -216,14 +223,14 @@ VIPO_API const char *vipo_sampler_summary(int i);
 typedef struct vipo_planner vipo_planner;
 
 typedef struct vipo_planner_options {
-    int threads;         /* 0: all cores. Results do not depend on it. */
-    int max_batch;       /* rows per network call; larger batches are split; 0: by memory. Results do not depend on it. */
+    int threads; /* 0: all cores. Results do not depend on it. */
+    int max_batch; /* rows per network call; larger batches are split; 0: by memory. Results do not depend on it. */
 } vipo_planner_options;
 
 VIPO_API void vipo_planner_default_options(vipo_planner_options *options);
 /* The model must outlive the planner. */
-VIPO_API vipo_status vipo_planner_open(vipo_planner **out, const vipo_model *model, const vipo_planner_options *options,
-                                       vipo_error *error);
+VIPO_API vipo_status vipo_planner_open(vipo_planner **out, const vipo_model *model,
+                                       const vipo_planner_options *options, vipo_error *error);
 VIPO_API void vipo_planner_close(vipo_planner **planner);
 VIPO_API int vipo_planner_threads(const vipo_planner *planner);
 
@@ -233,8 +240,9 @@ typedef struct vipo_request {
     const vipo_array *tokens; /* [1][L][C] text features; takes precedence over text */
     int samples;              /* >= 1 */
     uint64_t seed;
-    const vipo_array *noise;      /* x_T [samples][frames][H][W][3], or NULL: drawn from seed */
-    const vipo_array *step_noise; /* ddpm: [timesteps-1 or timesteps][samples][frames][H][W][3] in order of use, or NULL */
+    const vipo_array *noise; /* x_T [samples][frames][H][W][3], or NULL: drawn from seed */
+    const vipo_array
+        *step_noise; /* ddpm: [timesteps-1 or timesteps][samples][frames][H][W][3] in order of use, or NULL */
     vipo_sampler_options sampler;
     vipo_callbacks callbacks;
 } vipo_request;
@@ -242,12 +250,13 @@ typedef struct vipo_request {
 VIPO_API void vipo_request_default(vipo_request *request);
 
 typedef struct vipo_plan {
-    vipo_array video;    /* [samples][frames][H][W][3], (x+1)/2: nominally [0,1], not clipped */
-    char sampler[64];    /* resolved name with settings, e.g. "ddim-100" */
-    int calls;           /* batched denoiser calls */
-    int evaluations;     /* calls x rows, summed over samples */
-    int network_rows;    /* rows the network really ran: evaluations, doubled by guidance */
-    int rounds, drafted, accepted; /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
+    vipo_array video; /* [samples][frames][H][W][3], (x+1)/2: nominally [0,1], not clipped */
+    char sampler[64]; /* resolved name with settings, e.g. "ddim-100" */
+    int calls;        /* batched denoiser calls */
+    int evaluations;  /* calls x rows, summed over samples */
+    int network_rows; /* rows the network really ran: evaluations, doubled by guidance */
+    int rounds, drafted,
+        accepted;        /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
     double seconds;      /* sampling alone, without text encoding and loading */
     double text_seconds; /* tokenizer, text encoder and task embedding */
     size_t peak_bytes;   /* weights + arena + sampler state */
@@ -258,8 +267,9 @@ VIPO_API vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request
 VIPO_API void vipo_plan_free(vipo_plan *plan);
 
 /* Text -> token ids (up to 77 int32 at ids, NULL to skip) and features [1][L][C] (out, NULL to skip). */
-VIPO_API vipo_status vipo_planner_encode_text(vipo_planner *planner, const char *text, int32_t *ids, int *n_ids,
-                                              vipo_array *out, const vipo_callbacks *callbacks, vipo_error *error);
+VIPO_API vipo_status vipo_planner_encode_text(vipo_planner *planner, const char *text, int32_t *ids,
+                                              int *n_ids, vipo_array *out, const vipo_callbacks *callbacks,
+                                              vipo_error *error);
 
 /* Root mean square of a - b; arrays of equal size. In [-1,1] units for two plans: 2 x this value. */
 VIPO_API double vipo_array_rms_difference(const vipo_array *a, const vipo_array *b);
@@ -267,9 +277,9 @@ VIPO_API double vipo_array_rms_difference(const vipo_array *a, const vipo_array 
 /* ---- 6. writing plans ------------------------------------------------------------------------- */
 
 typedef struct vipo_write_options {
-    double fps;           /* gif, mp4 */
-    int scale;            /* integer enlargement of pictures; 0: chosen so that a frame is about 128 pixels high */
-    const char *caption;  /* contact sheet, gif: a line under or over the pictures; NULL: none */
+    double fps; /* gif, mp4 */
+    int scale;  /* integer enlargement of pictures; 0: chosen so that a frame is about 128 pixels high */
+    const char *caption; /* contact sheet, gif: a line under or over the pictures; NULL: none */
 } vipo_write_options;
 
 VIPO_API void vipo_write_default_options(vipo_write_options *options);
@@ -295,9 +305,9 @@ typedef struct vipo_denoise_request {
     const vipo_array *cond;   /* [B or 1][H][W][3] in [0,1] */
     const vipo_array *tokens; /* [B or 1][L][C]; or */
     const char *text;
-    const int *t;             /* B values, or 1 for all */
+    const int *t; /* B values, or 1 for all */
     int n_t;
-    bool unconditional;       /* task tokens times 0 */
+    bool unconditional; /* task tokens times 0 */
     /* Called with every intermediate: PyTorch's module name, shape in PyTorch's layout. NULL: off. */
     void (*dump)(void *user, const char *name, const vipo_array *value);
     void *dump_user;
@@ -305,8 +315,8 @@ typedef struct vipo_denoise_request {
 } vipo_denoise_request;
 
 /* v = network(x, t); *seconds (may be NULL) is the time of the UNet alone. */
-VIPO_API vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_request *request, vipo_array *v,
-                                          double *seconds, vipo_error *error);
+VIPO_API vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_request *request,
+                                          vipo_array *v, double *seconds, vipo_error *error);
 
 #ifdef __cplusplus
 }

@@ -7,7 +7,7 @@
 #include "core/memory.h"
 #include "policy/planner.h"
 
-enum { MAX_STACKED = 64, MAX_ROWS = 1024 };
+enum { MAX_STACKED = 160, MAX_ROWS = 1024 };
 
 /* Intermediates that are computed for one sample at a time, joined to one array per name. */
 typedef struct stack {

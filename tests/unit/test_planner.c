@@ -1,88 +1,13 @@
-/* Plans and single network calls through the public functions, on a tiny model and, for parity, the shipped one. */
+/* Plans through the public functions, on a tiny model. Single network calls: test_denoise.c. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "support/golden.h"
-#include "support/model_folder.h"
-
-enum {
-    FRAME = TINY_SIDE * TINY_SIDE * 3, /* numbers of a frame and of a video */
-    VIDEO = TINY_FRAMES * FRAME,
-};
-
-typedef struct fixture {
-    vipo_model *model;
-    vipo_planner *planner;
-    vipo_array cond;   /* [1][H][W][3] */
-    vipo_array conds;  /* [3][H][W][3] */
-    vipo_array tokens; /* [1][5][C] */
-    vipo_array noise;  /* [3][frames][H][W][3] */
-} fixture;
-
-static vipo_array filled(int rank, const size_t *shape, uint64_t seed, float middle, float scale)
-{
-    vipo_array array;
-    vipo_error error = {0};
-    assert_ok(vipo_array_alloc(&array, rank, shape, &error), &error);
-    for (size_t i = 0; i < vipo_array_size(&array); i++)
-        array.data[i] = middle + scale * test_uniform(seed, i);
-    return array;
-}
-
-#define SHAPE(...) ((const size_t[]){__VA_ARGS__})
-
-static vipo_array filled_video(size_t samples, uint64_t seed)
-{
-    return filled(5, SHAPE(samples, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3), seed, 0, 1.7F);
-}
-
-static vipo_planner *open_planner(const vipo_model *model, int threads, int max_batch)
-{
-    vipo_planner_options options;
-    vipo_planner *planner;
-    vipo_error error = {0};
-    vipo_planner_default_options(&options);
-    options.threads = threads;
-    options.max_batch = max_batch;
-    assert_ok(vipo_planner_open(&planner, model, &options, &error), &error);
-    return planner;
-}
-
-static int setup(void **state)
-{
-    fixture *f = calloc(1, sizeof *f);
-    assert_non_null(f);
-    vipo_error error = {0};
-    assert_ok(vipo_model_open(&f->model, test_tiny_folder("tiny"), NULL, &error), &error);
-    f->planner = open_planner(f->model, 2, 0);
-    f->cond = filled(4, SHAPE(1, TINY_SIDE, TINY_SIDE, 3), 1, 0.5F, 0.5F);
-    f->conds = filled(4, SHAPE(3, TINY_SIDE, TINY_SIDE, 3), 2, 0.5F, 0.5F);
-    f->tokens = filled(3, SHAPE(1, 5, TINY_TOKEN_WIDTH), 3, 0, 1);
-    f->noise = filled_video(3, 4);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture *f = *state;
-    vipo_planner_close(&f->planner);
-    assert_null(f->planner);
-    vipo_planner_close(&f->planner);
-    vipo_model_close(&f->model);
-    vipo_array_free(&f->cond);
-    vipo_array_free(&f->conds);
-    vipo_array_free(&f->tokens);
-    vipo_array_free(&f->noise);
-    free(f);
-    return 0;
-}
+#include "support/tiny_session.h"
 
 /* A request of few steps. */
-static vipo_request request_for(const fixture *f, const char *sampler)
+static vipo_request request_for(const tiny_session *f, const char *sampler)
 {
     vipo_request request;
     vipo_request_default(&request);
@@ -123,7 +48,7 @@ static const char *const samplers[] = {"ddim", "ddpm", "draft-target"};
 
 static void test_threads_and_batches(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     static const int threads[] = {1, 2, 4, 1, 2}, batches[] = {1, 2, 8, 8, 1};
     for (size_t s = 0; s < 3; s++)
         for (int guided = 0; guided < 2; guided++) {
@@ -134,7 +59,7 @@ static void test_threads_and_batches(void **state)
             request.sampler.guidance = guided ? 0.7 : 0;
             vipo_plan first = {.calls = 0};
             for (size_t i = 0; i < sizeof threads / sizeof threads[0]; i++) {
-                vipo_planner *planner = open_planner(f->model, threads[i], batches[i]);
+                vipo_planner *planner = tiny_planner(f->model, threads[i], batches[i]);
                 assert_int_equal(vipo_planner_threads(planner), threads[i]);
                 vipo_plan plan = plan_with(planner, &request);
                 vipo_planner_close(&planner);
@@ -157,7 +82,7 @@ static void test_threads_and_batches(void **state)
 
 static void test_repeated(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     for (size_t s = 0; s < 3; s++) {
         vipo_request request = request_for(f, samplers[s]);
         vipo_plan first = plan_with(f->planner, &request);
@@ -173,12 +98,12 @@ static void test_repeated(void **state)
 /* Sample i of a batch is what its noise gives alone. */
 static void test_samples(void **state)
 {
-    const fixture *f = *state;
-    vipo_array one = filled_video(1, 1), frame = filled(4, SHAPE(1, TINY_SIDE, TINY_SIDE, 3), 1, 0, 1);
+    const tiny_session *f = *state;
+    vipo_array one = tiny_video(1, 1), frame = made_up_array(4, SHAPE(1, TINY_SIDE, TINY_SIDE, 3), 1, 0, 1);
     vipo_array step_noise =
-        filled(6, SHAPE(TINY_TIMESTEPS - 1, 3, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3), 5, 0, 1.7F);
+        made_up_array(6, SHAPE(TINY_TIMESTEPS - 1, 3, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3), 5, 0, 1.7F);
     vipo_array one_step_noise =
-        filled(6, SHAPE(TINY_TIMESTEPS, 1, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3), 5, 0, 1.7F);
+        made_up_array(6, SHAPE(TINY_TIMESTEPS, 1, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3), 5, 0, 1.7F);
     for (size_t s = 0; s < 3; s++) {
         vipo_request request = request_for(f, samplers[s]);
         const bool ddpm = s == 1;
@@ -221,8 +146,9 @@ static void test_samples(void **state)
 
 static void test_step_noise(void **state)
 {
-    const fixture *f = *state;
-    vipo_array noise = filled(6, SHAPE(TINY_TIMESTEPS, 1, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3), 5, 0, 1.7F);
+    const tiny_session *f = *state;
+    vipo_array noise =
+        made_up_array(6, SHAPE(TINY_TIMESTEPS, 1, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3), 5, 0, 1.7F);
     vipo_request request = request_for(f, "ddpm");
     vipo_plan drawn = plan_with(f->planner, &request);
     request.step_noise = &noise;
@@ -244,9 +170,9 @@ static void test_step_noise(void **state)
 
 static void test_guidance(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     vipo_request request = request_for(f, "ddim");
-    vipo_array zeros = filled(3, SHAPE(1, 5, TINY_TOKEN_WIDTH), 1, 0, 0);
+    vipo_array zeros = made_up_array(3, SHAPE(1, 5, TINY_TOKEN_WIDTH), 1, 0, 0);
     request.sampler.steps = 1; /* linear in the network's output */
     vipo_plan plain = plan_with(f->planner, &request);
     assert_int_equal(plain.network_rows, 1);
@@ -357,7 +283,7 @@ static vipo_callbacks callbacks_for(watch *w)
 
 static void test_progress_and_trace(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     for (size_t s = 0; s < 3; s++)
         for (int samples = 1; samples <= 2; samples++) {
             watch w = {0};
@@ -401,7 +327,7 @@ static void test_progress_and_trace(void **state)
 
 static void test_cancel(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     for (size_t s = 0; s < 3; s++) {
         vipo_request request = request_for(f, samplers[s]);
         vipo_plan whole = plan_with(f->planner, &request);
@@ -430,7 +356,7 @@ static void test_cancel(void **state)
 
 static void test_texts(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     vipo_array features;
     vipo_error error = {0};
     int32_t ids[77];
@@ -463,7 +389,7 @@ static void test_texts(void **state)
 
 static void test_long_text(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     char text[1024] = "";
     for (int i = 0; i < 80; i++) strcat(text, "open ");
     watch w = {0};
@@ -495,7 +421,7 @@ static void test_long_text(void **state)
     assert_int_equal(w.warnings, 0);
 }
 
-static void assert_plan_refused(const fixture *f, const vipo_request *request, vipo_status expected,
+static void assert_plan_refused(const tiny_session *f, const vipo_request *request, vipo_status expected,
                                 const char *part)
 {
     vipo_plan plan;
@@ -513,7 +439,7 @@ static void assert_plan_refused(const fixture *f, const vipo_request *request, v
 
 static void test_bad_texts(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     vipo_request request = request_for(f, "ddim");
     request.tokens = NULL;
     request.text = "open the d\xf6r";
@@ -526,7 +452,7 @@ static void test_bad_texts(void **state)
 
 static void test_bad_arrays(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     const size_t side = TINY_SIDE, frames = TINY_FRAMES, width = TINY_TOKEN_WIDTH;
     const struct {
         int which; /* 0 cond, 1 noise, 2 step noise, 3 tokens */
@@ -566,7 +492,7 @@ static void test_bad_arrays(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         vipo_request request = request_for(f, "ddpm");
-        vipo_array array = filled(cases[i].rank, cases[i].shape, 1, 0, 1);
+        vipo_array array = made_up_array(cases[i].rank, cases[i].shape, 1, 0, 1);
         const vipo_array **const places[] = {&request.cond, &request.noise, &request.step_noise,
                                              &request.tokens};
         *places[cases[i].which] = &array;
@@ -590,7 +516,7 @@ static void test_bad_arrays(void **state)
 
 static void test_not_finite(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     static const float values[] = {NAN, INFINITY, -INFINITY};
     static const char *const names[] = {"condition frame (cond): element 5", "noise: element 5",
                                         "step noise: element 5", "task tokens: element 5"};
@@ -598,10 +524,11 @@ static void test_not_finite(void **state)
         for (size_t i = 0; i < 3; i++) {
             vipo_request request = request_for(f, "ddpm");
             const size_t side = TINY_SIDE;
-            vipo_array array = which == 0   ? filled(4, SHAPE(1, side, side, 3), 1, 0, 1)
-                               : which == 1 ? filled_video(1, 1)
-                               : which == 2 ? filled(6, SHAPE(19, 1, TINY_FRAMES, side, side, 3), 1, 0, 1)
-                                            : filled(3, SHAPE(1, 5, TINY_TOKEN_WIDTH), 1, 0, 1);
+            vipo_array array = which == 0   ? made_up_array(4, SHAPE(1, side, side, 3), 1, 0, 1)
+                               : which == 1 ? tiny_video(1, 1)
+                               : which == 2
+                                   ? made_up_array(6, SHAPE(19, 1, TINY_FRAMES, side, side, 3), 1, 0, 1)
+                                   : made_up_array(3, SHAPE(1, 5, TINY_TOKEN_WIDTH), 1, 0, 1);
             array.data[5] = values[i];
             const vipo_array **const places[] = {&request.cond, &request.noise, &request.step_noise,
                                                  &request.tokens};
@@ -611,7 +538,7 @@ static void test_not_finite(void **state)
         }
     /* a state so large that the network's output is not finite */
     vipo_request request = request_for(f, "ddim");
-    vipo_array huge = filled_video(1, 1);
+    vipo_array huge = tiny_video(1, 1);
     for (size_t i = 0; i < VIDEO; i++) huge.data[i] *= 1e38F;
     request.noise = &huge;
     assert_plan_refused(f, &request, VIPO_NUMERIC, "the network's output at t = 19 is not finite");
@@ -620,7 +547,7 @@ static void test_not_finite(void **state)
 
 static void test_bad_options(void **state)
 {
-    const fixture *f = *state;
+    const tiny_session *f = *state;
     vipo_request request = request_for(f, "ddim");
     request.cond = NULL;
     assert_plan_refused(f, &request, VIPO_INVALID_ARGUMENT, "a plan needs a condition frame");
@@ -678,253 +605,6 @@ static void test_bad_options(void **state)
     assert_null(planner);
 }
 
-/* ---- single network calls -------------------------------------------------------------------------- */
-
-static vipo_array call(vipo_planner *planner, const vipo_denoise_request *request)
-{
-    vipo_array v;
-    vipo_error error = {0};
-    double seconds = -1;
-    assert_ok(vipo_planner_denoise(planner, request, &v, &seconds, &error), &error);
-    assert_true(seconds > 0);
-    assert_int_equal(v.rank, 5);
-    assert_memory_equal(v.shape, request->x->shape, 5 * sizeof v.shape[0]);
-    return v;
-}
-
-static void test_denoise(void **state)
-{
-    const fixture *f = *state;
-    const int t[3] = {19, 0, 7};
-    vipo_array x = filled_video(1, 1), cond = filled(4, SHAPE(1, TINY_SIDE, TINY_SIDE, 3), 1, 0, 1);
-    vipo_array tokens = filled(3, SHAPE(3, 4, TINY_TOKEN_WIDTH), 6, 0, 1);
-    vipo_array one_text = filled(3, SHAPE(1, 4, TINY_TOKEN_WIDTH), 6, 0, 1);
-    const vipo_denoise_request batch = {
-        .x = &f->noise, .cond = &f->conds, .tokens = &tokens, .t = t, .n_t = 3};
-    vipo_array all = call(f->planner, &batch);
-    for (size_t i = 0; i < 3; i++) {
-        memcpy(x.data, f->noise.data + i * VIDEO, VIDEO * sizeof(float));
-        memcpy(cond.data, f->conds.data + i * FRAME, FRAME * sizeof(float));
-        const size_t size = vipo_array_size(&one_text);
-        memcpy(one_text.data, tokens.data + i * size, size * sizeof(float));
-        const vipo_denoise_request single = {
-            .x = &x, .cond = &cond, .tokens = &one_text, .t = t + i, .n_t = 1};
-        vipo_array v = call(f->planner, &single);
-        assert_memory_equal(v.data, all.data + i * VIDEO, VIDEO * sizeof(float));
-        vipo_array_free(&v);
-    }
-    vipo_planner *small = open_planner(f->model, 1, 2);
-    vipo_array split = call(small, &batch);
-    assert_memory_equal(split.data, all.data, 3 * VIDEO * sizeof(float));
-    vipo_array_free(&split);
-    vipo_planner_close(&small);
-    vipo_array_free(&all);
-
-    /* without the task: tokens of zeros */
-    vipo_denoise_request request = {.x = &x, .cond = &cond, .tokens = &one_text, .t = t, .n_t = 1};
-    request.unconditional = true;
-    vipo_array without = call(f->planner, &request);
-    memset(one_text.data, 0, vipo_array_size(&one_text) * sizeof(float));
-    request.unconditional = false;
-    vipo_array zeros = call(f->planner, &request);
-    assert_memory_equal(without.data, zeros.data, VIDEO * sizeof(float));
-    vipo_array_free(&without);
-    vipo_array_free(&zeros);
-    vipo_array_free(&x);
-    vipo_array_free(&cond);
-    vipo_array_free(&tokens);
-    vipo_array_free(&one_text);
-}
-
-typedef struct dumps {
-    int count, blocks;
-    size_t samples;
-} dumps;
-
-static void on_dump(void *user, const char *name, const vipo_array *value)
-{
-    dumps *d = user;
-    d->count++;
-    d->blocks += strcmp(name, "middle_block") == 0 || strcmp(name, "emb") == 0 || strcmp(name, "out") == 0;
-    if (value->rank == 5) assert_int_equal(value->shape[0], d->samples);
-    for (size_t i = 0; i < vipo_array_size(value); i++)
-        if (!isfinite(value->data[i])) fail_msg("dump of %s: element %zu is not finite", name, i);
-}
-
-static void test_dump(void **state)
-{
-    const fixture *f = *state;
-    const int t = 3;
-    dumps d = {.samples = 3};
-    vipo_denoise_request request = {
-        .x = &f->noise, .cond = &f->conds, .tokens = &f->tokens, .t = &t, .n_t = 1};
-    vipo_array plain = call(f->planner, &request);
-    request.dump = on_dump;
-    request.dump_user = &d;
-    vipo_array dumped = call(f->planner, &request);
-    assert_memory_equal(plain.data, dumped.data, 3 * VIDEO * sizeof(float));
-    assert_int_equal(d.blocks, 3);
-    assert_true(d.count > 50);
-    vipo_array_free(&plain);
-    vipo_array_free(&dumped);
-    vipo_planner *small = open_planner(f->model, 1, 2);
-    vipo_error error = {0};
-    vipo_array v;
-    assert_int_equal(vipo_planner_denoise(small, &request, &v, NULL, &error), VIPO_INVALID_ARGUMENT);
-    assert_string_equal(error.message, "a dump needs the whole batch at once: at most 2 rows");
-    assert_null(v.data);
-    vipo_planner_close(&small);
-}
-
-static void assert_call_refused(const fixture *f, const vipo_denoise_request *request, vipo_status expected,
-                                const char *part)
-{
-    vipo_array v = {.rank = 3};
-    vipo_error error = {0};
-    const vipo_status status = vipo_planner_denoise(f->planner, request, &v, NULL, &error);
-    if (status != expected || !strstr(error.message, part))
-        fail_msg("%s: \"%s\"; expected %s: \"%s\"", vipo_status_text(status), error.message,
-                 vipo_status_text(expected), part);
-    assert_null(v.data);
-    assert_int_equal(v.rank, 0);
-}
-
-static void test_bad_calls(void **state)
-{
-    const fixture *f = *state;
-    int t[3] = {0, 1, 2};
-    const vipo_denoise_request good = {
-        .x = &f->noise, .cond = &f->conds, .tokens = &f->tokens, .t = t, .n_t = 3};
-    vipo_denoise_request request = good;
-    static const int times[] = {-1, TINY_TIMESTEPS, 1 << 30};
-    for (size_t i = 0; i < 3; i++) {
-        t[1] = times[i];
-        assert_call_refused(f, &request, VIPO_INVALID_ARGUMENT, "expected 0..19");
-    }
-    t[1] = 1;
-    request.n_t = 2;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "t: expected 1 or 3 values, found 2");
-    request.n_t = 0;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "found 0");
-    request.n_t = -1;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "found -1");
-    static const char needs[] = "a network call needs x, cond, t, and tokens or a text";
-    request = good;
-    request.x = NULL;
-    assert_call_refused(f, &request, VIPO_INVALID_ARGUMENT, needs);
-    request = good;
-    request.cond = NULL;
-    assert_call_refused(f, &request, VIPO_INVALID_ARGUMENT, needs);
-    request = good;
-    request.t = NULL;
-    assert_call_refused(f, &request, VIPO_INVALID_ARGUMENT, needs);
-    request = good;
-    request.tokens = NULL;
-    assert_call_refused(f, &request, VIPO_INVALID_ARGUMENT, needs);
-
-    vipo_array two = filled(4, SHAPE(2, TINY_SIDE, TINY_SIDE, 3), 1, 0, 1);
-    request = good;
-    request.cond = &two;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "cond: expected shape [3 or 1][16][16][3]");
-    request = good;
-    request.x = &two;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "x: expected shape [B][3][16][16][3] with B in 1..1024");
-    two.data[7] = NAN;
-    two.shape[0] = 1;
-    request = good;
-    request.cond = &two;
-    assert_call_refused(f, &request, VIPO_NUMERIC, "cond: element 7 is not a finite number");
-    vipo_array_free(&two);
-    const vipo_array no_rows = {.rank = 5, .shape = {0, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3}},
-                     many = {.rank = 5, .shape = {1025, TINY_FRAMES, TINY_SIDE, TINY_SIDE, 3}};
-    request = good;
-    request.x = &no_rows;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "with B in 1..1024");
-    request.x = &many;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "with B in 1..1024");
-    vipo_array texts = filled(3, SHAPE(2, 4, TINY_TOKEN_WIDTH), 1, 0, 1);
-    request = good;
-    request.tokens = &texts;
-    assert_call_refused(f, &request, VIPO_MISMATCH, "tokens: expected shape [3 or 1][L][C], found 2 texts");
-    vipo_array_free(&texts);
-    request = good;
-    request.tokens = NULL;
-    request.text = "\xff";
-    assert_call_refused(f, &request, VIPO_FORMAT, "text: byte 0 is not UTF-8");
-    watch w = {.done = 1, .stop_at = 1};
-    request = good;
-    request.callbacks = (vipo_callbacks){.user = &w, .cancelled = on_cancelled};
-    assert_call_refused(f, &request, VIPO_CANCELLED, "interrupted");
-}
-
-/* ---- parity of the shipped model -------------------------------------------------------------------- */
-
-/* [3][frames][h][w] -> [1][frames][h][w][3] */
-static vipo_array channels_last(const vipo_safetensors *file, const char *name)
-{
-    vipo_array planar = golden_array(file, name), out;
-    vipo_error error = {0};
-    assert_int_equal(planar.rank, 4);
-    const size_t frames = planar.shape[1], h = planar.shape[2], w = planar.shape[3], plane = frames * h * w;
-    assert_ok(vipo_array_alloc(&out, 5, SHAPE(1, frames, h, w, 3), &error), &error);
-    for (size_t c = 0; c < 3; c++)
-        for (size_t i = 0; i < plane; i++) out.data[3 * i + c] = planar.data[c * plane + i];
-    vipo_array_free(&planar);
-    return out;
-}
-
-static void test_shipped_model(void **state)
-{
-    (void)state;
-    vipo_safetensors *check = golden_open("models/metaworld-64/check.safetensors");
-    vipo_array noise = channels_last(check, "noise"), v_t40 = channels_last(check, "v_t40"),
-               ddim10 = channels_last(check, "ddim10"), cond = golden_video(check, "cond"),
-               hidden = golden_array(check, "text_hidden");
-    /* one frame: [h][w][3] -> [1][h][w][3] */
-    memmove(cond.shape + 1, cond.shape, 3 * sizeof cond.shape[0]);
-    cond.shape[0] = 1;
-    cond.rank = 4;
-    vipo_model *model;
-    vipo_error error = {0};
-    assert_ok(vipo_model_open(&model, test_path("models/metaworld-64"), NULL, &error), &error);
-    vipo_planner *planner = open_planner(model, 0, 0);
-
-    vipo_array features, v;
-    int n;
-    assert_ok(vipo_planner_encode_text(planner, "faucet open", NULL, &n, &features, NULL, &error), &error);
-    assert_int_equal(vipo_array_size(&features), vipo_array_size(&hidden));
-    const double text = test_relative_l2(features.data, hidden.data, vipo_array_size(&hidden));
-    const int t = 40;
-    const vipo_denoise_request request = {
-        .x = &noise, .cond = &cond, .text = "faucet open", .t = &t, .n_t = 1};
-    assert_ok(vipo_planner_denoise(planner, &request, &v, NULL, &error), &error);
-    const double single = test_relative_l2(v.data, v_t40.data, vipo_array_size(&v_t40));
-    vipo_request whole;
-    vipo_request_default(&whole);
-    whole.cond = &cond;
-    whole.text = "faucet open";
-    whole.noise = &noise;
-    whole.sampler.name = "ddim";
-    whole.sampler.steps = 10;
-    vipo_plan plan = plan_with(planner, &whole);
-    const double ten = test_relative_l2(plan.video.data, ddim10.data, vipo_array_size(&ddim10));
-    print_message("relative L2: text features %.1e, v at t = 40 %.1e, ten DDIM steps %.1e\n", text, single,
-                  ten);
-    assert_true(text <= 2e-3 && single <= 2e-3 && ten <= 2e-3);
-
-    vipo_plan_free(&plan);
-    vipo_array_free(&features);
-    vipo_array_free(&v);
-    vipo_array_free(&noise);
-    vipo_array_free(&v_t40);
-    vipo_array_free(&ddim10);
-    vipo_array_free(&cond);
-    vipo_array_free(&hidden);
-    vipo_planner_close(&planner);
-    vipo_model_close(&model);
-    vipo_safetensors_close(&check);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -941,10 +621,6 @@ int main(void)
         cmocka_unit_test(test_bad_arrays),
         cmocka_unit_test(test_not_finite),
         cmocka_unit_test(test_bad_options),
-        cmocka_unit_test(test_denoise),
-        cmocka_unit_test(test_dump),
-        cmocka_unit_test(test_bad_calls),
-        cmocka_unit_test(test_shipped_model),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
 }
