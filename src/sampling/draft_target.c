@@ -255,6 +255,7 @@ static void accept(const work *w, int video)
                               .k = c->k,
                               .threshold = threshold,
                               .distances = w->distances,
+                              .n_distances = c->k,
                               .accepted = accepted,
                               .advance = advance,
                               .next_token = c->token + advance,

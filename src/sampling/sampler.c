@@ -5,8 +5,8 @@
 #include <string.h>
 
 static const vipo_sampler *const samplers[] = {
-    &vipo_sampler_ddpm,  &vipo_sampler_ddim, &vipo_sampler_dpm_solver,
-    &vipo_sampler_unipc, &vipo_sampler_ab2,  &vipo_sampler_draft_target,
+    &vipo_sampler_ddpm, &vipo_sampler_ddim,         &vipo_sampler_dpm_solver,        &vipo_sampler_unipc,
+    &vipo_sampler_ab2,  &vipo_sampler_draft_target, &vipo_sampler_draft_target_lazy,
 };
 
 enum { SAMPLERS = sizeof samplers / sizeof samplers[0], GROUP = 64 };

@@ -24,6 +24,9 @@ typedef struct vipo_sampling {
     const vipo_sampler_options *options; /* checked */
     const vipo_callbacks *callbacks;     /* progress, trace, cancellation; may be NULL */
     vipo_step_noise noise;
+    const double *
+        lazy_ratios; /* draft-target-lazy: estimate / distance of tokens 1, 2, ...; from the model's config */
+    int n_lazy_ratios; /* 0: not calibrated */
     int videos;
     float *x;      /* [videos][dim]: x_T at the start, x_0 in [-1,1] units at the end */
     float *memory; /* as many floats as the sampler asked for, 64-byte aligned */
@@ -51,6 +54,7 @@ extern const vipo_sampler vipo_sampler_dpm_solver;
 extern const vipo_sampler vipo_sampler_unipc;
 extern const vipo_sampler vipo_sampler_ab2;
 extern const vipo_sampler vipo_sampler_draft_target;
+extern const vipo_sampler vipo_sampler_draft_target_lazy;
 
 /* By name; an unknown one is answered with the list of known ones. */
 vipo_status vipo_sampler_find(const vipo_sampler **out, const char *name, vipo_error *error);

@@ -31,7 +31,8 @@ void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round)
 {
     if (!listening(sampling->callbacks)) return;
     json_t *distances = json_array();
-    for (int i = 0; i < round->k; i++) json_array_append_new(distances, json_real(round->distances[i]));
+    for (int i = 0; i < round->n_distances; i++)
+        json_array_append_new(distances, json_real(round->distances[i]));
     const double root = sqrt((double)sampling->denoiser->dim);
     send(sampling->callbacks,
          json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:i, s:i, s:i, s:i, s:i, s:i}", "event",

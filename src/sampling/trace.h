@@ -14,9 +14,10 @@ typedef struct vipo_round {
     int start_token, start_t; /* where it began */
     int k;                    /* tokens drafted */
     double threshold;
-    const double *distances; /* [k] L2 between draft and target */
-    int accepted;            /* longest prefix within the threshold */
-    int advance;             /* tokens gained */
+    const double *distances; /* L2 between draft and target, or estimates of it */
+    int n_distances;
+    int accepted; /* longest prefix within the threshold */
+    int advance;  /* tokens gained */
     int next_token, next_t;
     int calls, evals; /* of this round, as if the video ran alone */
 } vipo_round;

@@ -271,6 +271,53 @@ static void test_videos_do_not_disturb_each_other(void **state)
         }
 }
 
+/* The estimate takes the paper's decisions on this smooth network, at a third of the cost; accept-all and reject-all
+ * are exact. */
+static void test_lazy(void **state)
+{
+    (void)state;
+    static const double thresholds[] = {1e6, 0};
+    for (int i = 0; i < 2; i++)
+        for (int chunk = 1; chunk <= 10; chunk++) {
+            const vipo_sampler_options options = draft_target(chunk, 2, thresholds[i]);
+            const result lazy = run(&vipo_sampler_draft_target_lazy, &options);
+            const result full = run(&vipo_sampler_draft_target, &options);
+            assert_same(&lazy, &full);
+            assert_int_equal(lazy.stats.rounds, full.stats.rounds);
+            assert_int_equal(lazy.stats.calls, lazy.stats.evaluations);
+        }
+    const vipo_sampler_options six = draft_target(6, 2, 1e6), ten = draft_target(10, 2, 1e6);
+    assert_int_equal(run(&vipo_sampler_draft_target_lazy, &six).stats.evaluations, 18);
+    assert_int_equal(run(&vipo_sampler_draft_target_lazy, &ten).stats.evaluations, 14);
+    int agree = 0, runs = 0;
+    for (int chunk = 2; chunk <= 10; chunk++)
+        for (double threshold = 0.02; threshold < 1; threshold *= 1.3, runs++) {
+            const vipo_sampler_options options = draft_target(chunk, 2, threshold);
+            const result lazy = run(&vipo_sampler_draft_target_lazy, &options);
+            const result full = run(&vipo_sampler_draft_target, &options);
+            agree += memcmp(lazy.x, full.x, DIM * sizeof *lazy.x) == 0;
+            assert_true(lazy.stats.evaluations < full.stats.evaluations);
+        }
+    print_message("lazy decisions: %d of %d runs take the same way\n", agree, runs);
+    assert_true(agree * 2 > runs);
+}
+
+static void test_lazy_videos_do_not_disturb_each_other(void **state)
+{
+    (void)state;
+    static const vipo_denoiser denoiser = {.dim = DIM, .denoise = smooth_network};
+    const vipo_sampler_options options = draft_target(6, 2, 0.08);
+    result together = {.x = {0}};
+    start(together.x, VIDEOS, 0);
+    run_with(&vipo_sampler_draft_target_lazy, &options, &denoiser, NULL, VIDEOS, &together);
+    for (int videos = 1; videos < VIDEOS; videos++) {
+        result fewer = {.x = {0}};
+        start(fewer.x, videos, 0);
+        run_with(&vipo_sampler_draft_target_lazy, &options, &denoiser, NULL, videos, &fewer);
+        assert_memory_equal(fewer.x, together.x, (size_t)(videos * DIM) * sizeof *fewer.x);
+    }
+}
+
 static void test_bad_options(void **state)
 {
     (void)state;
@@ -345,6 +392,8 @@ int main(void)
         cmocka_unit_test(test_last_token_of_a_chunk_decides_nothing),
         cmocka_unit_test(test_cost_table),
         cmocka_unit_test(test_videos_do_not_disturb_each_other),
+        cmocka_unit_test(test_lazy),
+        cmocka_unit_test(test_lazy_videos_do_not_disturb_each_other),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_a_network_that_breaks_down),
     };
