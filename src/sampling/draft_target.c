@@ -83,23 +83,12 @@ static void describe(const vipo_sampler_options *o, const vipo_schedule *schedul
 
 /* ---- working memory --------------------------------------------------------------------------------- */
 
-static size_t whole_lines(size_t floats)
-{
-    return (floats + 15) / 16 * 16;
-}
-
-/* Floats that hold n objects of that many bytes. */
-static size_t floats_for(size_t n, size_t bytes)
-{
-    return whole_lines((n * bytes + sizeof(float) - 1) / sizeof(float));
-}
-
 static size_t memory(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
                      size_t dim)
 {
     const size_t chunk = (size_t)chunk_length(options, schedule), rows = (size_t)videos * chunk;
-    return 5 * whole_lines(rows * dim) + 3 * floats_for(rows, sizeof(int)) +
-           floats_for((size_t)videos, sizeof(chain)) + floats_for(chunk, sizeof(double));
+    return 5 * vipo_whole_lines(rows * dim) + 3 * vipo_floats_for(rows, sizeof(int)) +
+           vipo_floats_for((size_t)videos, sizeof(chain)) + vipo_floats_for(chunk, sizeof(double));
 }
 
 static work lay_out(vipo_sampling *sampling)
@@ -112,13 +101,13 @@ static work lay_out(vipo_sampling *sampling)
     const size_t rows = (size_t)sampling->videos * (size_t)w.chunk;
     float *at = sampling->memory;
     float **const states[] = {&w.draft, &w.target, &w.draft_v, &w.batch_x, &w.batch_v};
-    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++, at += whole_lines(rows * w.dim))
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++, at += vipo_whole_lines(rows * w.dim))
         *states[i] = at;
     int **const lists[] = {&w.row_video, &w.row_place, &w.row_t};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++, at += floats_for(rows, sizeof(int)))
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++, at += vipo_floats_for(rows, sizeof(int)))
         *lists[i] = (int *)(void *)at;
     w.distances = (double *)(void *)at;
-    at += floats_for((size_t)w.chunk, sizeof(double));
+    at += vipo_floats_for((size_t)w.chunk, sizeof(double));
     w.chains = (chain *)(void *)at;
     memset(w.chains, 0, (size_t)sampling->videos * sizeof *w.chains);
     return w;

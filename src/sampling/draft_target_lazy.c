@@ -60,21 +60,12 @@ static vipo_status check(const vipo_sampler_options *options, const vipo_schedul
     return vipo_sampler_draft_target.check(options, schedule, error);
 }
 
-static size_t whole_lines(size_t floats)
-{
-    return (floats + 15) / 16 * 16;
-}
-static size_t floats_for(size_t n, size_t bytes)
-{
-    return whole_lines((n * bytes + sizeof(float) - 1) / sizeof(float));
-}
-
 static size_t memory(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
                      size_t dim)
 {
     const size_t n = (size_t)videos, tokens = (size_t)token_count(options, schedule);
-    return 5 * whole_lines(n * dim) + floats_for(n, sizeof(chain)) + floats_for(n * tokens, sizeof(double)) +
-           2 * floats_for(n, sizeof(int));
+    return 5 * vipo_whole_lines(n * dim) + vipo_floats_for(n, sizeof(chain)) +
+           vipo_floats_for(n * tokens, sizeof(double)) + 2 * vipo_floats_for(n, sizeof(int));
 }
 
 static work lay_out(vipo_sampling *sampling)
@@ -87,14 +78,14 @@ static work lay_out(vipo_sampling *sampling)
     const size_t n = (size_t)sampling->videos;
     float *at = sampling->memory;
     float **const states[] = {&w.now, &w.begin, &w.begin_v, &w.batch_x, &w.batch_v};
-    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++, at += whole_lines(n * w.dim))
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++, at += vipo_whole_lines(n * w.dim))
         *states[i] = at;
     w.estimates = (double *)(void *)at;
-    at += floats_for(n * (size_t)w.tokens, sizeof(double));
+    at += vipo_floats_for(n * (size_t)w.tokens, sizeof(double));
     w.chains = (chain *)(void *)at;
-    at += floats_for(n, sizeof(chain));
+    at += vipo_floats_for(n, sizeof(chain));
     w.row_video = (int *)(void *)at;
-    at += floats_for(n, sizeof(int));
+    at += vipo_floats_for(n, sizeof(int));
     w.row_t = (int *)(void *)at;
     memset(w.chains, 0, n * sizeof *w.chains);
     return w;

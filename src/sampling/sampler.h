@@ -61,6 +61,17 @@ vipo_status vipo_sampler_find(const vipo_sampler **out, const char *name, vipo_e
 
 /* ---- for samplers ---- */
 
+/* Pieces of working memory: rounded up to cache lines; floats that hold n objects of that many bytes. */
+static inline size_t vipo_whole_lines(size_t floats)
+{
+    return (floats + 15) / 16 * 16;
+}
+
+static inline size_t vipo_floats_for(size_t n, size_t bytes)
+{
+    return vipo_whole_lines((n * bytes + sizeof(float) - 1) / sizeof(float));
+}
+
 /* One batched denoiser call: counts it, reports progress, stops when the caller wants to, refuses results
  * that are not finite. */
 vipo_status vipo_sampling_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
