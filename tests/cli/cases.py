@@ -56,7 +56,7 @@ case("usage", "-h", "-h", out="^Usage: vipo COMMAND" + EVERY_COMMAND)
 case("usage", "version", "version", out=r"^vipo \d+\.\d+\.\d+\n$")
 case("usage", "--version", "--version", out=r"^vipo \d+\.\d+\.\d+\n$")
 case("usage", "version --json", "version --json",
-     json={"version": lambda v: v.count(".") == 2, "samplers": ["ddpm", "ddim", "draft-target"]})
+     json={"version": lambda v: v.count(".") == 2, "samplers": ["ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target", "draft-target-lazy"]})
 case("usage", "unknown command", "pln", code=2, err="unknown command 'pln', did you mean plan[?].*plan, compare.*version")
 case("usage", "a command that is nothing like the others", "zzzzzzzz", code=2, err="expected plan, compare")
 case("usage", "help on an unknown command", "help nonsense", code=2, err="unknown command 'nonsense'")
@@ -99,7 +99,7 @@ case("usage", "abbreviated option", "plan --samp ddim", code=2, err="did you mea
 case("usage", "plain argument", "plan frame.png", code=2, err="(--model DIR is missing|unexpected argument)")
 case("usage", "plain argument after --", "version -- --json", code=2, err="unexpected argument '--json'")
 case("usage", "unknown sampler", "plan " + INPUTS + " --out a.gif --sampler ddmi", code=2,
-     err="ddmi: unknown, expected ddpm, ddim or draft-target .did you mean dd")
+     err="ddmi: unknown, expected ddpm, ddim, .* or draft-target-lazy .did you mean dd")
 case("usage", "unknown chunk rule", "plan --chunk-rule new", code=2, err="expected fresh or remainder")
 for option, value in [("chunk", "0"), ("chunk", "-1"), ("chunk", "6x"), ("chunk", "6.5"), ("chunk", "''"), ("chunk", "' 6'"),
                       ("chunk", "1e3"), ("chunk", "99999999999999999999"), ("steps", "0"), ("samples", "0"),
