@@ -17,7 +17,7 @@ test: build
 	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -C sanitize
 
 quick: build
-	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -LE slow
+	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -L "unit|checks"
 
 sanitize: build
 	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -C sanitize -L sanitize
@@ -40,7 +40,7 @@ help:
 	@echo "make            set up and build build/vipo and build/libvipo.so"
 	@echo "make demo       plan and compare samplers on an example, pictures in out/demo"
 	@echo "make test       every test, with and without sanitizers, and the checks of the source (what CI runs)"
-	@echo "make quick      the tests that take seconds"
+	@echo "make quick      unit tests and checks only"
 	@echo "make sanitize   the tests with sanitizers only: address + undefined, thread"
 	@echo "make bench      time each kernel on the layers of the example model"
 	@echo "make install    to PREFIX (/usr/local)"

@@ -89,6 +89,11 @@ static int concat_channels(const vipo_program *program, vipo_concat concat)
     return channels;
 }
 
+bool vipo_program_failed(const vipo_program *program)
+{
+    return program->failed;
+}
+
 int vipo_program_channels(const vipo_program *program, vipo_value map)
 {
     return value_at(program, map)->channels;

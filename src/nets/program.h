@@ -19,6 +19,8 @@ void vipo_program_close(vipo_program **program);
 
 /* A map that the caller hands in at each run: external number 0, 1, ... in order of these calls. */
 vipo_value vipo_program_external(vipo_program *program, int frames, int height, int width, int channels);
+/* True once a call has failed for want of memory; values are stand-ins from then on. */
+bool vipo_program_failed(const vipo_program *program);
 int vipo_program_channels(const vipo_program *program, vipo_value map);
 
 /* One or two maps beside each other along channels. */

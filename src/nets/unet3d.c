@@ -28,11 +28,19 @@ static bool keep(builder *b, vipo_status status)
     return b->status == VIPO_OK;
 }
 
+/* Notices when the program has run out of memory, after which channel counts mean nothing. */
+static void check_program(builder *b)
+{
+    if (b->status == VIPO_OK && vipo_program_failed(b->program))
+        b->status = vipo_program_finish(b->program, b->error);
+}
+
 /* Loads "<name>.weight" and ".bias"; a stand-in after a failure, so that the walk can go on harmlessly. */
 static const vipo_packed *load(builder *b, const char *name, vipo_weight_kind kind, int rank, int in, int out)
 {
     static const vipo_packed nothing = {.kind = VIPO_WEIGHT_LINEAR, .in = 1, .out = 1};
     const vipo_packed *packed = &nothing;
+    check_program(b);
     if (b->status == VIPO_OK)
         keep(b, vipo_weight_store_packed(b->store, name, kind, rank, in, out, true, &packed, b->error));
     return packed;
@@ -42,6 +50,7 @@ static vipo_value group_norm(builder *b, const char *name, vipo_concat in, bool 
 {
     const vipo_unet_config *config = &b->unet->config;
     int channels = 0;
+    check_program(b);
     for (int i = 0; i < in.count; i++) channels += vipo_program_channels(b->program, in.maps[i]);
     if (b->status == VIPO_OK && channels % config->groups)
         keep(b, vipo_fail(b->error, VIPO_FORMAT, "%s: %d channels do not split into %d norm groups", name,

@@ -1,0 +1,166 @@
+/* Memory: a network call allocates nothing, and when memory runs out anywhere - at the first, the second, the n-th
+ * request - opening a model, making a plan and writing it fail with one line, without a leak (the sanitizers watch)
+ * and with nothing left behind. The linker sends the library's requests here (--wrap, tests/CMakeLists.txt). */
+#include "support/tiny_session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static long requests;     /* so far */
+static long failing = -1; /* the request that fails; -1: none */
+
+static bool refuse(void)
+{
+    return requests++ == failing;
+}
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *memory, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t size);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+char *__wrap_strdup(const char *text);
+
+void *__wrap_malloc(size_t size)
+{
+    return refuse() ? NULL : __real_malloc(size);
+}
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return refuse() ? NULL : __real_calloc(count, size);
+}
+void *__wrap_realloc(void *memory, size_t size)
+{
+    return refuse() ? NULL : __real_realloc(memory, size);
+}
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+    return refuse() ? NULL : __real_aligned_alloc(alignment, size);
+}
+char *__wrap_strdup(const char *text)
+{
+    return refuse() ? NULL : __real_strdup(text);
+}
+
+/* Counts requests between the first and the last network operation of a plan: cancelled is asked before each. */
+typedef struct watch {
+    long calls, at_first, most;
+} watch;
+
+static bool watch_requests(void *user)
+{
+    watch *w = user;
+    if (w->calls++ == 0) w->at_first = requests;
+    w->most = requests - w->at_first;
+    return false;
+}
+
+static void test_a_forward_allocates_nothing(void **state)
+{
+    tiny_session *session = *state;
+    vipo_error error = {0};
+    vipo_request request;
+    vipo_request_default(&request);
+    request.cond = &session->cond;
+    request.tokens = &session->tokens;
+    request.samples = 2;
+    request.sampler.guidance = 1;
+    request.sampler.draft_stride = 10;
+    request.sampler.target_stride = 5;
+    watch w = {0};
+    request.callbacks = (vipo_callbacks){.user = &w, .cancelled = watch_requests};
+    vipo_plan plan;
+    assert_ok(vipo_planner_plan(session->planner, &request, &plan, &error), &error);
+    vipo_plan_free(&plan);
+    assert_true(w.calls > 100);
+    assert_int_equal(w.most, 0);
+}
+
+/* Everything a plan takes, with memory running out at request i; true if it went through. */
+static bool whole_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    vipo_model *model = NULL;
+    vipo_planner *planner = NULL;
+    vipo_plan plan = {.calls = 0};
+    vipo_request request;
+    const vipo_planner_options options = {.threads = 1};
+    vipo_request_default(&request);
+    request.cond = &session->cond;
+    request.text = "open the door";
+    request.sampler.name = "ddim";
+    request.sampler.steps = 1;
+    vipo_write_options write;
+    vipo_write_default_options(&write);
+    vipo_status status = vipo_model_open(&model, folder, NULL, error);
+    if (status == VIPO_OK) status = vipo_planner_open(&planner, model, &options, error);
+    if (status == VIPO_OK) status = vipo_planner_plan(planner, &request, &plan, error);
+    if (status == VIPO_OK) status = vipo_plan_write(out, &plan.video, &session->cond, &write, error);
+    vipo_plan_free(&plan);
+    vipo_planner_close(&planner);
+    vipo_model_close(&model);
+    if (status != VIPO_OK && status != VIPO_OUT_OF_MEMORY) {
+        failing = -1;
+        fail_msg("%s, not out of memory: %s", vipo_status_text(status), error->message);
+    }
+    return status == VIPO_OK;
+}
+
+static void fail_everywhere(const tiny_session *session, const char *name)
+{
+    const char *folder = test_tiny_folder("memory");
+    char out[512];
+    snprintf(out, sizeof out, "%s", test_temporary(name));
+    vipo_error error = {0};
+    requests = 0;
+    assert_true(whole_job(folder, session, out, &error));
+    const long total = requests;
+    unlink(out);
+    const long step = total > 400 ? total / 400 : 1; /* a few hundred places are enough of thousands alike */
+    long failed = 0;
+    for (long i = 0; i < total; i += step) {
+        memset(&error, 0, sizeof error);
+        requests = 0;
+        failing = i;
+        const bool through = whole_job(folder, session, out, &error);
+        failing = -1;
+        if (through) { /* a request that could be done without, for instance of a trace line */
+            unlink(out);
+            continue;
+        }
+        failed++;
+        assert_non_null(strstr(error.message, "memory"));
+        assert_int_not_equal(access(out, F_OK), 0);
+    }
+    print_message("%s: %ld requests, memory refused at %ld of them\n", name, total, failed);
+    assert_true(failed * 10 > (total / step) * 9);
+}
+
+static void test_gif(void **state)
+{
+    fail_everywhere(*state, "plan.gif");
+}
+static void test_png(void **state)
+{
+    fail_everywhere(*state, "plan.png");
+}
+static void test_npy(void **state)
+{
+    fail_everywhere(*state, "plan.npy");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_forward_allocates_nothing),
+        cmocka_unit_test(test_gif),
+        cmocka_unit_test(test_png),
+        cmocka_unit_test(test_npy),
+    };
+    return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
+}
