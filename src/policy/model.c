@@ -202,8 +202,10 @@ static void fill_info(vipo_model_info *out, const char *folder, const vipo_confi
 {
     const vipo_unet_config *unet = &config->unet;
     memset(out, 0, sizeof *out);
-    if (config->name[0]) snprintf(out->name, sizeof out->name, "%s", config->name);
-    else folder_name(folder, out->name, sizeof out->name);
+    if (config->name[0])
+        snprintf(out->name, sizeof out->name, "%s", config->name);
+    else
+        folder_name(folder, out->name, sizeof out->name);
     out->height = unet->height;
     out->width = unet->width;
     out->frames = unet->frames;
