@@ -3,22 +3,16 @@
 set -eu
 build=$1
 cmake=$2
+source=$PWD
 image=$PWD/examples/frames/00_door-open_corner_seed1000.png
+model=$PWD/models/metaworld-64
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$cmake" --install "$build" --prefix "$folder/first" >"$folder/log"
 mv "$folder/first" "$folder/vipo" # an installation may be moved
 cd "$folder"
 
-cat >program.c <<'END'
-#include <stdio.h>
-#include <vipo/vipo.h>
-int main(void)
-{
-    printf("vipo %s\n", vipo_version());
-    return 0;
-}
-END
+cp "$source/examples/plan.c" program.c
 cat >CMakeLists.txt <<'END'
 cmake_minimum_required(VERSION 3.20)
 project(program C)
@@ -32,9 +26,11 @@ libraries=$PWD/$(dirname "$pkg_config")
 flags=$(PKG_CONFIG_PATH=$PWD/$pkg_config pkg-config --cflags --libs vipo)
 # shellcheck disable=SC2086  # flags are meant to be split
 cc -std=c11 -Wall -Werror program.c -o by-pkg-config $flags
-test "$(LD_LIBRARY_PATH=$libraries ./by-pkg-config)" = "$expected"
+LD_LIBRARY_PATH=$libraries ./by-pkg-config "$model" "$image" "door open" one.gif
+test -s one.gif
 "$cmake" -S . -B by-cmake -DCMAKE_PREFIX_PATH="$PWD/vipo" >>log
 "$cmake" --build by-cmake >>log
-test "$(by-cmake/program)" = "$expected"
+by-cmake/program "$model" "$image" "door open" two.gif
+cmp one.gif two.gif
 vipo/bin/vipo preprocess --preset mw --image "$image" --out frame.npy
 echo "$expected: installed, found by pkg-config and by CMake"
