@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # program:package, looked for on the PATH
 programs="gcc:gcc cmake:cmake ninja:ninja-build pkg-config:pkg-config python3:python3"
 libraries="libc6-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libgif-dev libavformat-dev libavcodec-dev
-    libswscale-dev libavutil-dev libutf8proc-dev libpcre2-dev librandom123-dev libcmocka-dev"
+    libswscale-dev libavutil-dev libutf8proc-dev libpcre2-dev librandom123-dev libzip-dev libcmocka-dev"
 
 fail() {
     echo "setup: $1" >&2

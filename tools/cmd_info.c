@@ -1,4 +1,4 @@
-/* vipo info: what a model folder or a .safetensors file holds; reads headers only. */
+/* vipo info: what a model folder, a .safetensors file or a PyTorch checkpoint holds; reads headers only. */
 #include <string.h>
 #include <sys/stat.h>
 
@@ -91,7 +91,7 @@ static json_t *model_json(const vipo_model_info *m)
     return out;
 }
 
-/* ---- a .safetensors file --------------------------------------------------------------------------- */
+/* ---- a file of tensors ----------------------------------------------------------------------------- */
 
 typedef struct listing {
     json_t *tensors; /* NULL: print lines */
@@ -135,11 +135,10 @@ static int list_file(tool *t, const char *path)
 {
     listing l = {0};
     vipo_error error = {0};
-    if (vipo_safetensors_list(path, measure_tensor, &l, &error) != VIPO_OK)
-        return tool_library_error(t, &error);
+    if (vipo_weights_list(path, measure_tensor, &l, &error) != VIPO_OK) return tool_library_error(t, &error);
     if (l.width > 100) l.width = 100;
     if (t->common->json) l.tensors = json_array();
-    if (vipo_safetensors_list(path, l.tensors ? collect_tensor : print_tensor, &l, &error) != VIPO_OK) {
+    if (vipo_weights_list(path, l.tensors ? collect_tensor : print_tensor, &l, &error) != VIPO_OK) {
         json_decref(l.tensors);
         return tool_library_error(t, &error);
     }
@@ -173,11 +172,11 @@ static int run(tool *t, void *values)
 
 const command command_info = {
     .name = "info",
-    .summary = "what a model folder or a .safetensors file holds",
+    .summary = "what a model folder or a file of tensors holds",
     .usage = "DIR|FILE [options]",
     .description =
-        "Prints the configuration and the sizes of a model folder, or the tensors of a .safetensors "
-        "file. Only headers are read.",
+        "Prints the configuration and the sizes of a model folder, or the tensors of a .safetensors file or "
+        "a PyTorch checkpoint (.pt). Only headers are read, and nothing in a checkpoint is run.",
     .groups = groups,
     .examples = "vipo info models/metaworld-64\n"
                 "vipo info models/metaworld-64/unet.safetensors --json",

@@ -12,10 +12,18 @@ typedef struct plan_options {
     string_list out;
     int samples;
     uint64_t seed;
+    vipo_rng rng;
     const char *noise, *step_noise, *trace;
     vipo_sampler_options sampler;
     vipo_write_options write;
 } plan_options;
+
+/* In the order of vipo_rng. */
+static const char *rng_name(int i)
+{
+    static const char *const names[] = {"philox", "torch"};
+    return i < 2 ? names[i] : NULL;
+}
 
 #define AT(member) offsetof(plan_options, member)
 static const option output_options[] = {
@@ -59,6 +67,13 @@ static const option noise_options[] = {
      .kind = OPTION_UINT64,
      .offset = AT(seed),
      .help = "of the noise; the same seed gives the same plan"},
+    {.name = "rng",
+     .placeholder = "NAME",
+     .kind = OPTION_CHOICE_INDEX,
+     .offset = AT(rng),
+     .choice = rng_name,
+     .help = "whose numbers: philox, the same for any number of threads; or torch, those of PyTorch on a CPU "
+             "after torch.manual_seed"},
     {.name = "samples",
      .placeholder = "N",
      .kind = OPTION_INT,
@@ -120,6 +135,7 @@ static int print_json(tool *t, const plan_options *options, const session *s, co
     json_object_set_new(out, "sampler", json_text(plan->sampler));
     json_object_set_new(out, "samples", json_integer(request->samples));
     json_object_set_new(out, "seed", json_integer((json_int_t)request->seed));
+    json_object_set_new(out, "rng", json_text(rng_name((int)options->rng)));
     json_object_set_new(out, "guidance", json_number(request->sampler.guidance));
     json_object_set_new(out, "calls", json_integer(plan->calls));
     json_object_set_new(out, "evaluations", json_integer(plan->evaluations));
@@ -188,6 +204,7 @@ static int run(tool *t, void *values)
     request.text = options->inputs.text;
     request.tokens = s.tokens.data ? &s.tokens : NULL;
     request.seed = options->seed;
+    request.rng = options->rng;
     request.noise = noise.data ? &noise : NULL;
     request.step_noise = step_noise.data ? &step_noise : NULL;
     request.sampler = options->sampler;

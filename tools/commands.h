@@ -10,5 +10,6 @@ extern const command command_denoise;
 extern const command command_encode_text;
 extern const command command_preprocess;
 extern const command command_info;
+extern const command command_convert;
 
 #endif

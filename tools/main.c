@@ -41,8 +41,8 @@ static const command command_version = {
 };
 
 static const command *const commands[] = {
-    &command_plan,       &command_compare, &command_denoise, &command_encode_text,
-    &command_preprocess, &command_info,    &command_help,    &command_version,
+    &command_plan, &command_compare, &command_denoise, &command_encode_text, &command_preprocess,
+    &command_info, &command_convert, &command_help,    &command_version,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -188,6 +188,12 @@ VIPO_API vipo_status vipo_safetensors_list(const char *path,
                                            void (*visit)(void *user, const vipo_tensor_info *info),
                                            void *user, vipo_error *error);
 
+/* The same for a safetensors file or a PyTorch checkpoint (.pt), told apart by content. Names of a
+ * checkpoint join the keys of nested dicts with '/': "ema/ema_model.betas". */
+VIPO_API vipo_status vipo_weights_list(const char *path,
+                                       void (*visit)(void *user, const vipo_tensor_info *info), void *user,
+                                       vipo_error *error);
+
 /* ---- 4. sampler options ----------------------------------------------------------------------- */
 
 typedef enum vipo_chunk_rule { VIPO_CHUNK_FRESH, VIPO_CHUNK_REMAINDER } vipo_chunk_rule;
@@ -235,12 +241,17 @@ VIPO_API vipo_status vipo_planner_open(vipo_planner **out, const vipo_model *mod
 VIPO_API void vipo_planner_close(vipo_planner **planner);
 VIPO_API int vipo_planner_threads(const vipo_planner *planner);
 
+/* Where noise comes from: counter-based numbers, the same for any threads and shards; or PyTorch's stream on
+ * a CPU, torch.manual_seed(seed) and torch.randn in AVDC's order, to repeat its runs. */
+typedef enum vipo_rng { VIPO_RNG_PHILOX, VIPO_RNG_TORCH } vipo_rng;
+
 typedef struct vipo_request {
     const vipo_array *cond;   /* [samples or 1][H][W][3] in [0,1]; required */
     const char *text;         /* UTF-8; or */
     const vipo_array *tokens; /* [1][L][C] text features; takes precedence over text */
     int samples;              /* >= 1 */
     uint64_t seed;
+    vipo_rng rng;
     const vipo_array *noise; /* x_T [samples][frames][H][W][3], or NULL: drawn from seed */
     const vipo_array
         *step_noise; /* ddpm: [timesteps-1 or timesteps][samples][frames][H][W][3] in order of use, or NULL */
@@ -318,6 +329,26 @@ typedef struct vipo_denoise_request {
 /* v = network(x, t); *seconds (may be NULL) is the time of the UNet alone. */
 VIPO_API vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_request *request,
                                           vipo_array *v, double *seconds, vipo_error *error);
+
+/* ---- 8. converting published models ----------------------------------------------------------- */
+
+typedef struct vipo_convert_options {
+    const char *from;       /* "avdc": a checkpoint that AVDC's trainer wrote (.pt); "safetensors" */
+    const char *checkpoint; /* the file; required */
+    const char *weights;    /* avdc: "ema" (what AVDC samples with) or "online" */
+    const char *preset;     /* sizes and preprocessing: "mw", "thor" or "bridge"; or */
+    const char *config;     /* a JSON file, a model folder's config.json or a flat one */
+    int frames;             /* future frames; 0: as preset or config says */
+    const char *clip;       /* Hugging Face folder of the CLIP text encoder; NULL: the result has none */
+    const char *dtype;      /* "f32", "f16" or "bf16" */
+    bool force;             /* replace the model in a folder that is not empty */
+    vipo_callbacks callbacks;
+} vipo_convert_options;
+
+VIPO_API void vipo_convert_default_options(vipo_convert_options *options);
+/* Makes the model folder `folder` (absent or empty, see force). Files are read as data only; every tensor is
+ * checked by name, shape and type, copied, and the result opened once before it appears under its name. */
+VIPO_API vipo_status vipo_convert(const char *folder, const vipo_convert_options *options, vipo_error *error);
 
 #ifdef __cplusplus
 }

@@ -163,8 +163,10 @@ static vipo_status parse_unet(vipo_unet_config *out, const json_t *root, const c
     return check_unet(out, file, error);
 }
 
-static vipo_status parse_text(vipo_text_config *out, const json_t *text, vipo_json_at at, vipo_error *error)
+vipo_status vipo_config_parse_text(vipo_text_config *out, const json_t *text, const char *file,
+                                   const char *path, vipo_error *error)
 {
+    const vipo_json_at at = {file, path};
     *out = (vipo_text_config){
         .positions = 77, .begin_id = -1, .end_id = -1, .quick_gelu = true, .norm_eps = 1e-5F};
     VIPO_TRY(vipo_json_int(text, at, "hidden_size", true, 1, 8192, &out->width, error));
@@ -227,7 +229,7 @@ vipo_status vipo_config_parse(vipo_config *out, const json_t *root, const char *
     const json_t *text = NULL;
     VIPO_TRY(vipo_json_object(root, (vipo_json_at){file, ""}, "text_encoder", false, &text, error));
     if (text) {
-        VIPO_TRY(parse_text(&out->text, text, (vipo_json_at){file, "text_encoder"}, error));
+        VIPO_TRY(vipo_config_parse_text(&out->text, text, file, "text_encoder", error));
         out->has_text = true;
         if (out->text.width != out->unet.token_channels)
             return vipo_fail(error, VIPO_FORMAT,

@@ -54,6 +54,10 @@ typedef struct vipo_config {
  * here, before anything is allocated. */
 vipo_status vipo_config_parse(vipo_config *out, const json_t *root, const char *file, vipo_error *error);
 
+/* The text encoder alone; `path` is the dotted path of the object, for messages. */
+vipo_status vipo_config_parse_text(vipo_text_config *out, const json_t *text, const char *file,
+                                   const char *path, vipo_error *error);
+
 /* True if the level with downsampling factor ds has attention. */
 bool vipo_unet_config_attends(const vipo_unet_config *config, int ds);
 

@@ -8,7 +8,7 @@
 
 #include "core/log.h"
 #include "core/memory.h"
-#include "core/rng.h"
+#include "policy/noise.h"
 #include "sampling/sampler.h"
 #include "sampling/trace.h"
 
@@ -142,6 +142,7 @@ typedef struct planning {
     vipo_planner *planner;
     const vipo_request *request;
     vipo_error *error;
+    vipo_noise noise;
     float *task, *no_task; /* [embedding], shared by all samples */
     int network_rows;
 } planning;
@@ -280,30 +281,6 @@ static vipo_status denoise(void *user, int rows, const int *video, const int *t,
     return vipo_planner_run_rows(p->planner, &run, error);
 }
 
-static void draw_step_noise(void *user, int step, int video, size_t dim, float *out)
-{
-    const vipo_request *request = ((const planning *)user)->request;
-    if (request->step_noise) {
-        const size_t at = (size_t)step * (size_t)request->samples + (size_t)video;
-        memcpy(out, request->step_noise->data + at * dim, dim * sizeof *out);
-    } else {
-        const vipo_rng_stream stream = {.sample = (uint32_t)video, .purpose = 1 + (uint32_t)step};
-        vipo_rng_normal(request->seed, &stream, 0, dim, out);
-    }
-}
-
-static void start_noise(const vipo_request *request, size_t dim, float *x)
-{
-    if (request->noise) {
-        memcpy(x, request->noise->data, (size_t)request->samples * dim * sizeof *x);
-        return;
-    }
-    for (int i = 0; i < request->samples; i++) {
-        const vipo_rng_stream stream = {.sample = (uint32_t)i, .purpose = 0};
-        vipo_rng_normal(request->seed, &stream, 0, dim, x + (size_t)i * dim);
-    }
-}
-
 /* Samples out->video; x lives in its memory throughout. */
 static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memory, size_t memory_bytes,
                           vipo_plan *out)
@@ -316,11 +293,11 @@ static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memor
                               .schedule = &planner->model->schedule,
                               .options = &request->sampler,
                               .callbacks = &request->callbacks,
-                              .noise = {.user = p, .draw = draw_step_noise},
+                              .noise = {.user = &p->noise, .draw = vipo_noise_draw},
                               .videos = request->samples,
                               .x = out->video.data,
                               .memory = memory};
-    start_noise(request, dim, sampling.x);
+    vipo_noise_start(&p->noise, sampling.x);
     const double start = now();
     VIPO_TRY(sampler->sample(&sampling, p->error));
     for (size_t i = 0; i < n; i++) out->video.data[i] = (out->video.data[i] + 1) * 0.5F;
@@ -377,12 +354,14 @@ vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request
         p.no_task = p.task + width;
         status = vipo_array_alloc(&out->video, 5, shape, error);
     }
+    if (status == VIPO_OK) status = vipo_noise_open(&p.noise, request, c, error);
     if (status == VIPO_OK) {
         const double start = now();
         status = embed_task(&p);
         out->text_seconds = now() - start;
     }
     if (status == VIPO_OK) status = sample(&p, sampler, memory, floats * sizeof *memory, out);
+    vipo_noise_close(&p.noise);
     vipo_aligned_free(memory);
     vipo_aligned_free(p.task);
     if (status != VIPO_OK) vipo_plan_free(out);

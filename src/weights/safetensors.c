@@ -274,31 +274,46 @@ static void shape_text(char *text, size_t size, int rank, const size_t *shape)
     if (used < size) snprintf(text + used, size - used, "]");
 }
 
+vipo_status vipo_tensor_expect(const vipo_tensor_view *view, const char *file, const char *name, int rank,
+                               const size_t *shape, vipo_error *error)
+{
+    char expected[128], found[128];
+    shape_text(expected, sizeof expected, rank, shape);
+    if (!view)
+        return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %s is missing, expected shape %s", file, name,
+                         expected);
+    shape_text(found, sizeof found, view->rank, view->shape);
+    if (view->rank != rank || memcmp(view->shape, shape, (size_t)rank * sizeof *shape) != 0)
+        return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %s: expected shape %s, found %s", file, name,
+                         expected, found);
+    return VIPO_OK;
+}
+
+vipo_status vipo_tensor_to_finite(const vipo_tensor_view *view, const char *file, float *out,
+                                  vipo_error *error)
+{
+    VIPO_TRY(vipo_tensor_to_float(view, file, out, error));
+    for (size_t i = 0; i < view->count; i++)
+        if (!isfinite(out[i]))
+            return vipo_fail(error, VIPO_NUMERIC,
+                             "%s: tensor %s: element %zu is %s, expected a finite number", file, view->name,
+                             i, isnan(out[i]) ? "NaN" : "infinite");
+    return VIPO_OK;
+}
+
 static vipo_status reader_read(void *user, const char *name, int rank, const size_t *shape, float *out,
                                vipo_error *error)
 {
     vipo_safetensors_reader *reader = user;
     const char *path = reader->file->path;
-    char full[320], expected[128], found[128];
+    char full[320];
     snprintf(full, sizeof full, "%s%s", reader->prefix, name);
-    shape_text(expected, sizeof expected, rank, shape);
     const vipo_tensor_view *view = vipo_safetensors_find(reader->file, full);
-    if (!view)
-        return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %s is missing, expected shape %s", path, full,
-                         expected);
-    shape_text(found, sizeof found, view->rank, view->shape);
-    if (view->rank != rank || memcmp(view->shape, shape, (size_t)rank * sizeof *shape) != 0)
-        return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %s: expected shape %s, found %s", path, full,
-                         expected, found);
+    VIPO_TRY(vipo_tensor_expect(view, path, full, rank, shape, error));
     if (view->dtype == VIPO_DTYPE_F64)
         return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %s: expected F32, F16 or BF16, found F64", path,
                          full);
-    VIPO_TRY(vipo_tensor_to_float(view, path, out, error));
-    for (size_t i = 0; i < view->count; i++)
-        if (!isfinite(out[i]))
-            return vipo_fail(error, VIPO_NUMERIC,
-                             "%s: tensor %s: element %zu is %s, expected a finite number", path, full, i,
-                             isnan(out[i]) ? "NaN" : "infinite");
+    VIPO_TRY(vipo_tensor_to_finite(view, path, out, error));
     reader->used[view - reader->file->tensors] = true;
     return VIPO_OK;
 }

@@ -48,6 +48,14 @@ size_t vipo_safetensors_file_bytes(const vipo_safetensors *file);
 vipo_status vipo_tensor_to_float(const vipo_tensor_view *view, const char *file, float *out,
                                  vipo_error *error);
 
+/* The same, and VIPO_NUMERIC unless every number is finite. */
+vipo_status vipo_tensor_to_finite(const vipo_tensor_view *view, const char *file, float *out,
+                                  vipo_error *error);
+/* VIPO_MISMATCH (name, expected, found) unless view, the tensor called `name` of `file`, is there (not NULL)
+ * and has exactly this shape. */
+vipo_status vipo_tensor_expect(const vipo_tensor_view *view, const char *file, const char *name, int rank,
+                               const size_t *shape, vipo_error *error);
+
 /* A weight source over an open file that remembers what was read. prefix is put before every name. */
 typedef struct vipo_safetensors_reader {
     const vipo_safetensors *file;

@@ -14,11 +14,12 @@ A case with a function in place of args does its own running.
 """
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 
-from harness import Failed, SOURCE, expect, expect_one_line, read_npy
+from harness import Failed, SOURCE, expect, expect_one_line, read_npy, write_npy
 
 CASES = []
 PNG, GIF = b"\x89PNG\r\n\x1a\n", b"GIF89a"
@@ -46,7 +47,7 @@ def not_negative(value):
 
 # ---- usage: nothing is read or computed -----------------------------------------------------------------
 
-COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "help", "version"]
+COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "help", "version"]
 EVERY_COMMAND = "".join(r".*  %s " % name for name in COMMANDS)
 
 case("usage", "no command", "", code=2, usage=True, err="^Usage: vipo COMMAND.*plan.*version")
@@ -335,6 +336,21 @@ def _(run):
     expect("seconds" in end and "peak_bytes" in end, "end %s", end)
 
 
+@special("plan", "--rng torch")
+def _(run):
+    plans = []
+    for name, more in (("a", "--rng torch"), ("b", "--rng torch"), ("c", ""), ("d", "--rng torch --seed 1")):
+        code, out, err = run.run("plan " + INPUTS + QUICK + " -o %s.npy --json %s" % (name, more))
+        expect(code == 0, "exit status %d: %s", code, err)
+        expect(json.loads(out)["rng"] == ("torch" if more else "philox"), "JSON %s", out[:200])
+        plans.append(read_npy(run.path(name + ".npy"))[1])
+    expect(plans[0] == plans[1], "two plans from one seed differ")
+    expect(plans[0] != plans[2] and plans[0] != plans[3], "different noise gave the same plan")
+
+
+case("plan", "--rng of another", "plan " + INPUTS + QUICK + " --rng numpy -o V.npy", code=2, err="expected philox or torch")
+
+
 # ---- compare --------------------------------------------------------------------------------------------------
 
 COMPARE = "compare " + INPUTS + " --reference ddim:4 --samplers ddim:4,ddim-2,draft-target:threshold=1e6,target-stride=10:no-draft-reuse"
@@ -386,6 +402,103 @@ def _(run):
         expect(code == 0, "exit status %d: %s", code, err)
     # {noise} is the first row of {noise2}
     expect(read_npy(run.path("two.npy"))[1][:7 * 64 * 64 * 3] == read_npy(run.path("one.npy"))[1], "the first rows differ")
+
+
+# ---- convert --------------------------------------------------------------------------------------------------
+
+SQUARE = "convert -c {checkpoint} --config {sizes}"
+FOLDER = {"out/config.json": b"{", "out/unet.safetensors": None}
+
+case("convert", "an AVDC checkpoint", SQUARE + " -o out", files=FOLDER,
+     out=r"^out: 1255329 parameters, F32, 7 frames of 16x16, without text encoder, 5[.]0 MB\n$")
+case("convert", "--json", SQUARE + " -o out --dtype bf16 --frames 5 --json", files=FOLDER,
+     json={"out": "out", "parameters": 1255329, "dtype": "BF16", "height": 16, "width": 16, "frames": 5, "text_encoder": False,
+           "bytes": positive})
+case("convert", "--quiet", SQUARE + " -o out -q", files=FOLDER, out="^$")
+case("convert", "online weights", SQUARE + " -o out --weights online", files=FOLDER, out="1255329 parameters")
+case("convert", "with a text encoder",
+     "convert --from safetensors -c {model}/unet.safetensors --config {model}/config.json --clip {clip} --dtype f16 -o out",
+     files=dict(FOLDER, **{"out/text_encoder.safetensors": None, "out/vocab.json": b"{", "out/merges.txt": None}),
+     out="F16, 7 frames of 64x64, with text encoder")
+case("convert", "neither preset nor config", "convert -c {checkpoint} -o out", code=2, err="one of --preset NAME and --config FILE")
+case("convert", "preset and config", SQUARE + " --preset mw -o out", code=2, err="one of --preset NAME and --config FILE")
+case("convert", "no checkpoint", "convert --preset mw -o out", code=2, err="--checkpoint FILE is missing")
+case("convert", "no destination", SQUARE, code=2, err="--out DIR is missing")
+case("convert", "unknown format", SQUARE + " --from onnx -o out", code=2, err="expected avdc or safetensors")
+case("convert", "unknown preset", "convert -c {checkpoint} --preset mars -o out", code=2, err="expected mw, thor or bridge")
+case("convert", "unknown type", SQUARE + " --dtype f8 -o out", code=2, err="expected f32, f16 or bf16")
+case("convert", "another model's sizes", "convert -c {checkpoint} --preset mw -o out", code=1,
+     err=r"ema/ema_model.model.unet.time_embed.0.weight: expected shape \[512, 128\], found \[128, 32\]")
+case("convert", "missing checkpoint", "convert -c none.pt --preset mw -o out", code=1, err="none.pt: No such file")
+case("convert", "cut checkpoint", "convert -c {cut_checkpoint} --config {sizes} -o out", code=1, err="cut.pt: truncated or damaged")
+case("convert", "empty checkpoint", "convert -c {empty} --config {sizes} -o out", code=1, err="empty: not a")
+case("convert", "a picture", "convert -c {image} --config {sizes} -o out", code=1, err="not a safetensors file")
+case("convert", "a checkpoint that wants to run something", "convert -c {evil_checkpoint} --config {sizes} -o out", code=1,
+     err=r"evil.pt: data.pkl: refused, its pickle refers to (posix|os).system .*nothing was run")
+case("convert", "no CLIP folder", SQUARE + " --clip none -o out", code=1, err="none/config.json: No such file")
+case("convert", "CLIP of another width", SQUARE + " --clip {clip} -o out", code=1, err="hidden_size is 128, the network expects task tokens of 64")
+case("convert", "destination is a file", SQUARE + " -o {image}", code=1, err="is a file, expected a new folder")
+case("convert", "destination is not empty", SQUARE + " -o {model}", code=1, err="is not empty.*force")
+case("convert", "destination in a folder that is not there", SQUARE + " -o no/out", code=1, err="no/out: cannot write")
+case("convert", "info of a checkpoint", "info {checkpoint}", out=r"ema/ema_model.model.unet.out.0.weight +F32 +\[32\].*665 tensors, ")
+case("convert", "info of a checkpoint --json", "info {checkpoint} --json",
+     json={"count": 665, "tensors": lambda t: any(x["name"] == "ema/step" and x["dtype"] == "I64" and x["shape"] == [1] for x in t)})
+case("convert", "info of an evil checkpoint", "info {evil_checkpoint}", code=1, err="(posix|os).system")
+
+
+@special("convert", "a converted model plans")
+def _(run):
+    write_npy(run.path("c.npy"), (1, 16, 16, 3), [0.5] * 768)
+    write_npy(run.path("k.npy"), (1, 4, 64), [0.1] * 256)
+    code, _, err = run.run(SQUARE + " -o out")
+    expect(code == 0, "exit status %d: %s", code, err)
+    code, _, err = run.run("plan -m out --cond c.npy --tokens k.npy -s ddim -n 1 -o v.npy")
+    expect(code == 0, "exit status %d: %s", code, err)
+    shape, values = read_npy(run.path("v.npy"))
+    expect(shape == (1, 7, 16, 16, 3) and all(v - v == 0 for v in values), "shape %s", shape)
+
+
+@special("convert", "--force keeps other files")
+def _(run):
+    os.mkdir(run.path("out"))
+    with open(run.path("out/notes.txt"), "w") as f:
+        f.write("mine")
+    code, _, err = run.run(SQUARE + " -o out")
+    expect(code == 1 and run.files() == ["out/notes.txt"], "exit status %d, files %s", code, run.files())
+    expect_one_line(err, "is not empty")
+    code, _, err = run.run(SQUARE + " -o out --force")
+    expect(code == 0, "exit status %d: %s", code, err)
+    expect(run.files() == ["out/config.json", "out/notes.txt", "out/unet.safetensors"], "files %s", run.files())
+
+
+@special("convert", "a full disk leaves nothing")
+def _(run):
+    import resource
+
+    def before():  # files may not grow beyond 1 MB, and that is an error and not a signal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000000, 1000000))
+    code, out, err = run.run(SQUARE + " -o out", before=before)
+    expect(code == 1 and out == "", "exit status %d, stdout %r", code, out)
+    expect_one_line(err, "unet.safetensors: cannot write: File too large")
+    expect(os.listdir(run.folder) == [], "left: %s", os.listdir(run.folder))
+
+
+@special("convert", "interrupted it leaves nothing or everything")
+def _(run):
+    for i in range(12):
+        process = run.start(SQUARE + " -o out%d" % i)
+        time.sleep(0.004 * i)
+        process.send_signal(signal.SIGINT)
+        code, _, err = run.finish(process)
+        names = [name for name in os.listdir(run.folder) if name.startswith("out%d" % i)]
+        if code == 0:
+            expect(names == ["out%d" % i] and len(os.listdir(run.path(names[0]))) == 2, "left: %s", names)
+        else:  # by the signal itself if it came before it was caught
+            expect(code in (130, -signal.SIGINT), "exit status %d: %s", code, err)
+            expect(names == [], "left: %s", names)
+        if os.path.isdir(run.path("out%d" % i)):
+            shutil.rmtree(run.path("out%d" % i))
 
 
 # ---- system: standard output, signals ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 import array
 import json
 import os
+import pickle
 import random
 import re
 import shlex
@@ -9,6 +10,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import zipfile
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TIMEOUT = 300  # seconds for one command; builds with sanitizers are slow
@@ -53,12 +55,27 @@ def make_npy(path, shape, kind):
     write_npy(path, shape, [draw() for _ in range(n)])
 
 
+class Evil:
+    """Unpickling this would make a file."""
+
+    def __reduce__(self):
+        return os.system, ("touch pickle-was-run",)
+
+
+def make_evil_checkpoint(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("evil/data.pkl", pickle.dumps({"model": Evil()}, protocol=2))
+
+
 def make_inputs(folder):
     """The files that cases refer to as {name}."""
     model = os.path.join(SOURCE, "models", "metaworld-64")
     frames = os.path.join(SOURCE, "examples", "frames")
     at = {"model": model, "data": folder, "image": os.path.join(frames, "00_door-open_corner_seed1000.png"),
           "image2": os.path.join(frames, "03_shelf-place_corner_seed1002.png")}
+    golden = os.path.join(SOURCE, "tests", "golden", "unet")
+    at["checkpoint"] = os.path.join(golden, "square.model-24.pt")
+    at["sizes"] = os.path.join(golden, "square.config.json")
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)
 
@@ -104,6 +121,13 @@ def make_inputs(folder):
     broken = folder_of("bad_config", "unet.safetensors")
     with open(os.path.join(broken, "config.json"), "w") as f:
         f.write('{"unet": ')
+    clip = folder_of("clip", "vocab.json", "merges.txt")
+    with open(os.path.join(model, "config.json")) as f, open(os.path.join(clip, "config.json"), "w") as g:
+        json.dump({"text_config": json.load(f)["text_encoder"]}, g)
+    os.symlink(os.path.join(model, "text_encoder.safetensors"), os.path.join(clip, "model.safetensors"))
+    with open(at["checkpoint"], "rb") as f, open(new("cut_checkpoint", "cut.pt"), "wb") as g:
+        g.write(f.read()[:-1000])
+    make_evil_checkpoint(new("evil_checkpoint", "evil.pt"))
     return at
 
 

@@ -68,7 +68,9 @@ static vipo_array forward(const char *name, const vipo_ops *ops, int threads, co
     vipo_unet3d *unet = calloc(1, sizeof *unet);
     assert_non_null(unet);
     if (strcmp(name, "square") == 0) {
-        vipo_safetensors *weights = golden_open("tests/golden/unet/square.weights.safetensors");
+        vipo_safetensors *weights;
+        snprintf(path, sizeof path, "%s/unet.safetensors", golden_square_folder("ema"));
+        assert_ok(vipo_safetensors_open(&weights, path, &error), &error);
         vipo_safetensors_reader reader;
         assert_ok(vipo_safetensors_reader_open(&reader, weights, "", &error), &error);
         const vipo_weight_source source = vipo_safetensors_reader_source(&reader);

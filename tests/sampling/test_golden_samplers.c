@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "core/json_util.h"
 
@@ -19,29 +17,16 @@ typedef struct fixture {
     vipo_array cond, tokens, x_start, step_noise;
 } fixture;
 
-static void model_folder(char *folder, size_t size)
-{
-    snprintf(folder, size, "%s", test_temporary("square"));
-    mkdir(folder, 0777);
-    char path[1200];
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    (void)!symlink(test_path("tests/golden/unet/square.config.json"), path);
-    snprintf(path, sizeof path, "%s/unet.safetensors", folder);
-    (void)!symlink(test_path("tests/golden/unet/square.weights.safetensors"), path);
-}
-
 static void open_fixture(fixture *f, const char *compute)
 {
     vipo_error error = {0};
-    char folder[1024];
-    model_folder(folder, sizeof folder);
     f->golden = golden_open("tests/golden/sampler/samplers.safetensors");
     f->dts = golden_open("tests/golden/sampler/dts.safetensors");
     vipo_model_options options;
     vipo_model_default_options(&options);
     options.compute = compute;
     f->slow = strcmp(compute, "ref") == 0;
-    assert_ok(vipo_model_open(&f->model, folder, &options, &error), &error);
+    assert_ok(vipo_model_open(&f->model, golden_square_folder("ema"), &options, &error), &error);
     assert_ok(vipo_planner_open(&f->planner, f->model, NULL, &error), &error);
     f->cond = golden_video(f->golden, "x_cond");
     f->tokens = golden_array(f->golden, "task_tokens");

@@ -16,6 +16,22 @@ vipo_safetensors *golden_open(const char *relative)
     return file;
 }
 
+const char *golden_square_folder(const char *weights)
+{
+    static char folders[2][1200];
+    char *folder = folders[strcmp(weights, "ema") == 0];
+    if (folder[0]) return folder;
+    vipo_error error = {0};
+    vipo_convert_options options;
+    vipo_convert_default_options(&options);
+    options.checkpoint = test_path("tests/golden/unet/square.model-24.pt");
+    options.config = test_path("tests/golden/unet/square.config.json");
+    options.weights = weights;
+    snprintf(folder, sizeof folders[0], "%s-%s", test_temporary("square"), weights);
+    assert_ok(vipo_convert(folder, &options, &error), &error);
+    return folder;
+}
+
 vipo_array golden_array(const vipo_safetensors *file, const char *name)
 {
     vipo_error error = {0};

@@ -10,6 +10,9 @@
 
 /* Opens a safetensors file of the source tree or fails the test. */
 vipo_safetensors *golden_open(const char *relative);
+/* tests/golden/unet/square.model-24.pt as a model folder, made on the first call: weights "ema" or "online". The
+ * path lives as long as the program. */
+const char *golden_square_folder(const char *weights);
 /* A tensor as floats (integers too), in the file's own shape; fails the test if it is missing. */
 vipo_array golden_array(const vipo_safetensors *file, const char *name);
 

@@ -1,6 +1,7 @@
 /* Memory: a network call allocates nothing, and when memory runs out anywhere - at the first, the second, the n-th
- * request - opening a model, making a plan and writing it fail with one line, without a leak (the sanitizers watch)
- * and with nothing left behind. The linker sends the library's requests here (--wrap, tests/CMakeLists.txt). */
+ * request - opening a model, making a plan, writing it and converting a model fail with one line, without a leak
+ * (the sanitizers watch) and with nothing left behind. The linker sends the library's requests here (--wrap,
+ * tests/CMakeLists.txt). */
 #include "support/tiny_session.h"
 
 #include <stdio.h>
@@ -82,6 +83,15 @@ static void test_a_forward_allocates_nothing(void **state)
     assert_int_equal(w.most, 0);
 }
 
+static bool went_through(vipo_status status, const vipo_error *error)
+{
+    if (status != VIPO_OK && status != VIPO_OUT_OF_MEMORY) {
+        failing = -1;
+        fail_msg("%s, not out of memory: %s", vipo_status_text(status), error->message);
+    }
+    return status == VIPO_OK;
+}
+
 /* Everything a plan takes, with memory running out at request i; true if it went through. */
 static bool whole_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
 {
@@ -104,33 +114,56 @@ static bool whole_job(const char *folder, const tiny_session *session, const cha
     vipo_plan_free(&plan);
     vipo_planner_close(&planner);
     vipo_model_close(&model);
-    if (status != VIPO_OK && status != VIPO_OUT_OF_MEMORY) {
-        failing = -1;
-        fail_msg("%s, not out of memory: %s", vipo_status_text(status), error->message);
-    }
-    return status == VIPO_OK;
+    return went_through(status, error);
 }
 
-static void fail_everywhere(const tiny_session *session, const char *name)
+/* The same for a conversion; `out` is the model folder. */
+static bool conversion(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    (void)folder, (void)session;
+    char checkpoint[512], config[512];
+    snprintf(checkpoint, sizeof checkpoint, "%s", test_path("tests/golden/unet/square.model-24.pt"));
+    snprintf(config, sizeof config, "%s", test_path("tests/golden/unet/square.config.json"));
+    vipo_convert_options options;
+    vipo_convert_default_options(&options);
+    options.checkpoint = checkpoint;
+    options.config = config;
+    return went_through(vipo_convert(out, &options, error), error);
+}
+
+typedef bool job(const char *folder, const tiny_session *session, const char *out, vipo_error *error);
+
+/* A file, or a model folder without text encoder. */
+static void remove_result(const char *out)
+{
+    if (unlink(out) == 0) return;
+    unlink(test_in_folder(out, "config.json"));
+    unlink(test_in_folder(out, "unet.safetensors"));
+    rmdir(out);
+}
+
+/* Runs the job with memory refused at each of `places` requests. */
+static void fail_everywhere(job *run, const tiny_session *session, const char *name, long places)
 {
     const char *folder = test_tiny_folder("memory");
     char out[512];
     snprintf(out, sizeof out, "%s", test_temporary(name));
     vipo_error error = {0};
     requests = 0;
-    assert_true(whole_job(folder, session, out, &error));
+    assert_true(run(folder, session, out, &error));
     const long total = requests;
-    unlink(out);
-    const long step = total > 400 ? total / 400 : 1; /* a few hundred places are enough of thousands alike */
+    remove_result(out);
+    const long step =
+        total > places ? total / places : 1; /* a few hundred places are enough of thousands alike */
     long failed = 0;
     for (long i = 0; i < total; i += step) {
         memset(&error, 0, sizeof error);
         requests = 0;
         failing = i;
-        const bool through = whole_job(folder, session, out, &error);
+        const bool through = run(folder, session, out, &error);
         failing = -1;
         if (through) { /* a request that could be done without, for instance of a trace line */
-            unlink(out);
+            remove_result(out);
             continue;
         }
         failed++;
@@ -143,15 +176,20 @@ static void fail_everywhere(const tiny_session *session, const char *name)
 
 static void test_gif(void **state)
 {
-    fail_everywhere(*state, "plan.gif");
+    fail_everywhere(whole_job, *state, "plan.gif", 400);
 }
 static void test_png(void **state)
 {
-    fail_everywhere(*state, "plan.png");
+    fail_everywhere(whole_job, *state, "plan.png", 400);
 }
 static void test_npy(void **state)
 {
-    fail_everywhere(*state, "plan.npy");
+    fail_everywhere(whole_job, *state, "plan.npy", 400);
+}
+
+static void test_conversion(void **state)
+{
+    fail_everywhere(conversion, *state, "converted", 150);
 }
 
 int main(void)
@@ -161,6 +199,7 @@ int main(void)
         cmocka_unit_test(test_gif),
         cmocka_unit_test(test_png),
         cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_conversion),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
 }

@@ -1,0 +1,148 @@
+#include "core/folder_output.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SUFFIX_ROOM = 32, ATTEMPTS = 100, PATH_ROOM = 4096 };
+
+static void release(vipo_folder_output *out)
+{
+    free(out->path);
+    free(out->temporary);
+    memset(out, 0, sizeof *out);
+}
+
+static vipo_status cannot_write(const char *path, int code, vipo_error *error)
+{
+    return vipo_fail(error, VIPO_IO, "%s: cannot write: %s", path, strerror(code));
+}
+
+static bool is_dot(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+/* Entries of a folder, at most `most`; -1 with errno if it cannot be read. */
+static int count_entries(const char *path, int most)
+{
+    DIR *folder = opendir(path);
+    if (!folder) return -1;
+    int n = 0;
+    for (const struct dirent *entry; n < most && (entry = readdir(folder));)
+        if (!is_dot(entry->d_name)) n++;
+    closedir(folder);
+    return n;
+}
+
+static bool make_temporary(vipo_folder_output *out, size_t room)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    unsigned long tag =
+        (unsigned long)now.tv_nsec ^ (unsigned long)getpid() << 16 ^ (unsigned long)(uintptr_t)out;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++, tag = tag * 69069 + 1) {
+        snprintf(out->temporary, room, "%s.%08lx.tmp", out->path, tag & 0xffffffffUL);
+        if (mkdir(out->temporary, 0777) == 0) return true;
+        if (errno != EEXIST) return false;
+    }
+    return false;
+}
+
+/* What is at the destination already. */
+static vipo_status check_destination(vipo_folder_output *out, bool force, vipo_error *error)
+{
+    struct stat info;
+    if (stat(out->path, &info) != 0) return errno == ENOENT ? VIPO_OK : cannot_write(out->path, errno, error);
+    if (!S_ISDIR(info.st_mode))
+        return vipo_fail(error, VIPO_IO, "%s: is a file, expected a new folder", out->path);
+    const int entries = count_entries(out->path, 1);
+    if (entries < 0) return cannot_write(out->path, errno, error);
+    if (entries == 0) return VIPO_OK;
+    if (!force)
+        return vipo_fail(error, VIPO_IO,
+                         "%s: is not empty, expected a new folder (force replaces the model in it)",
+                         out->path);
+    if (access(out->path, W_OK) != 0) return cannot_write(out->path, errno, error);
+    out->merge = true;
+    return VIPO_OK;
+}
+
+vipo_status vipo_folder_output_open(vipo_folder_output *out, const char *path, bool force, vipo_error *error)
+{
+    memset(out, 0, sizeof *out);
+    if (!*path) return vipo_fail(error, VIPO_IO, "the name of a folder to write is empty");
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    out->path = strndup(path, length);
+    out->temporary = malloc(length + SUFFIX_ROOM);
+    vipo_status status =
+        out->path && out->temporary ? VIPO_OK : vipo_fail_memory(error, length, "a folder name");
+    if (status == VIPO_OK) status = check_destination(out, force, error);
+    if (status == VIPO_OK && !make_temporary(out, length + SUFFIX_ROOM))
+        status = cannot_write(out->path, errno, error);
+    if (status != VIPO_OK) release(out);
+    return status;
+}
+
+vipo_status vipo_folder_output_file(const vipo_folder_output *out, const char *file, char *path, size_t size,
+                                    vipo_error *error)
+{
+    const int n = snprintf(path, size, "%s/%s", out->temporary, file);
+    if (n >= 0 && (size_t)n < size) return VIPO_OK;
+    return vipo_fail(error, VIPO_INVALID_ARGUMENT, "path too long: %.200s...", out->path);
+}
+
+/* Moves the files into the existing destination; errno after a failure. */
+static bool move_files(const vipo_folder_output *out, const char *const *stale)
+{
+    char from[PATH_ROOM], to[PATH_ROOM];
+    for (; *stale; stale++) {
+        snprintf(from, sizeof from, "%s/%s", out->temporary, *stale);
+        snprintf(to, sizeof to, "%s/%s", out->path, *stale);
+        if (access(from, F_OK) != 0 && unlink(to) != 0 && errno != ENOENT) return false;
+    }
+    DIR *folder = opendir(out->temporary);
+    if (!folder) return false;
+    bool moved = true;
+    for (const struct dirent *entry; moved && (entry = readdir(folder));) {
+        if (is_dot(entry->d_name)) continue;
+        snprintf(from, sizeof from, "%s/%s", out->temporary, entry->d_name);
+        snprintf(to, sizeof to, "%s/%s", out->path, entry->d_name);
+        moved = rename(from, to) == 0;
+    }
+    const int code = errno;
+    closedir(folder);
+    errno = code;
+    return moved && rmdir(out->temporary) == 0;
+}
+
+vipo_status vipo_folder_output_commit(vipo_folder_output *out, const char *const *stale, vipo_error *error)
+{
+    const bool done = out->merge ? move_files(out, stale) : rename(out->temporary, out->path) == 0;
+    const vipo_status status = done ? VIPO_OK : cannot_write(out->path, errno, error);
+    if (status == VIPO_OK)
+        release(out);
+    else
+        vipo_folder_output_abandon(out);
+    return status;
+}
+
+void vipo_folder_output_abandon(vipo_folder_output *out)
+{
+    if (!out->path) return;
+    char path[PATH_ROOM];
+    DIR *folder = opendir(out->temporary);
+    for (const struct dirent *entry; folder && (entry = readdir(folder));) {
+        snprintf(path, sizeof path, "%s/%s", out->temporary, entry->d_name);
+        if (!is_dot(entry->d_name)) unlink(path);
+    }
+    if (folder) closedir(folder);
+    rmdir(out->temporary);
+    release(out);
+}
