@@ -36,11 +36,6 @@ static size_t memory(const vipo_sampler_options *options, const vipo_schedule *s
     return 3 * (size_t)videos * dim; /* v, previous x (or x0), previous v */
 }
 
-static double angle(const vipo_schedule *schedule, int t)
-{
-    return atan2(vipo_schedule_sigma(schedule, t), vipo_schedule_alpha(schedule, t));
-}
-
 /* The angles of a step and of the one before it (meaningless at the first step). */
 typedef struct angles {
     double phi, next, previous;
@@ -90,8 +85,8 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
     for (int i = 0; i < grid.steps; i++) {
         const int t = grid.times[i], next = grid.times[i + 1];
         VIPO_TRY(vipo_sampling_call_all(sampling, t, sampling->x, v, error));
-        a.phi = angle(sampling->schedule, t);
-        a.next = angle(sampling->schedule, next);
+        a.phi = vipo_schedule_angle(sampling->schedule, t);
+        a.next = vipo_schedule_angle(sampling->schedule, next);
         a.first = i == 0;
         if (sampling->options->form == VIPO_AB2_R)
             step_r(&a, n, sampling->x, v, previous, v_previous);

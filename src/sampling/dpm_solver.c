@@ -30,11 +30,6 @@ static size_t memory(const vipo_sampler_options *options, const vipo_schedule *s
     return 2 * (size_t)videos * dim; /* v, previous x0 */
 }
 
-static double log_snr_half(const vipo_schedule *schedule, int t)
-{
-    return log(vipo_schedule_alpha(schedule, t) / vipo_schedule_sigma(schedule, t));
-}
-
 static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
 {
     const vipo_schedule *schedule = sampling->schedule;
@@ -51,7 +46,8 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
         if (next < 0) {
             vipo_ddim_step(schedule, t, next, n, x, v, x);
         } else {
-            const double h = log_snr_half(schedule, next) - log_snr_half(schedule, t);
+            const double h =
+                vipo_schedule_log_snr_half(schedule, next) - vipo_schedule_log_snr_half(schedule, t);
             const double of_x = vipo_schedule_sigma(schedule, next) / sigma;
             const double of_d = -vipo_schedule_alpha(schedule, next) * expm1(-h);
             const double ratio = i > 0 ? h / (2 * h_previous) : 0;

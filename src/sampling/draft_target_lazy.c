@@ -116,18 +116,13 @@ static void begin_round(const work *w, int video)
     memcpy(of(w, w->now, video), of(w, w->sampling->x, video), w->dim * sizeof(float));
 }
 
-static double angle(const vipo_schedule *schedule, int t)
-{
-    return atan2(vipo_schedule_sigma(schedule, t), vipo_schedule_alpha(schedule, t));
-}
-
 /* D^ of the interval that began at `begin` and ended where v_next was just computed. */
 static double estimate(const work *w, int video, const float *v_next)
 {
     const chain *c = &w->chains[video];
     const int interval = c->token + c->j - 1;
-    const double h = angle(w->sampling->schedule, token_time(w, interval + 1)) -
-                     angle(w->sampling->schedule, token_time(w, interval));
+    const double h = vipo_schedule_angle(w->sampling->schedule, token_time(w, interval + 1)) -
+                     vipo_schedule_angle(w->sampling->schedule, token_time(w, interval));
     const float *x = of(w, w->begin, video), *v = of(w, w->begin_v, video);
     double sum = 0;
     for (size_t i = 0; i < w->dim; i++) {

@@ -50,6 +50,16 @@ double vipo_schedule_sigma(const vipo_schedule *schedule, int t)
     return sqrt(1 - alpha_bar(schedule, t));
 }
 
+double vipo_schedule_angle(const vipo_schedule *schedule, int t)
+{
+    return atan2(vipo_schedule_sigma(schedule, t), vipo_schedule_alpha(schedule, t));
+}
+
+double vipo_schedule_log_snr_half(const vipo_schedule *schedule, int t)
+{
+    return log(vipo_schedule_alpha(schedule, t) / vipo_schedule_sigma(schedule, t));
+}
+
 vipo_posterior vipo_schedule_posterior(const vipo_schedule *schedule, int t)
 {
     const double beta = schedule->beta[t], bar = alpha_bar(schedule, t), before = alpha_bar(schedule, t - 1);

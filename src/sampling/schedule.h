@@ -17,6 +17,9 @@ void vipo_schedule_close(vipo_schedule *schedule);
 /* sqrt(abar_t) and sqrt(1 - abar_t); 1 and 0 at t = -1. */
 double vipo_schedule_alpha(const vipo_schedule *schedule, int t);
 double vipo_schedule_sigma(const vipo_schedule *schedule, int t);
+/* phi = atan2(sigma, alpha), 0 at t = -1; and ln(alpha / sigma), infinite there. */
+double vipo_schedule_angle(const vipo_schedule *schedule, int t);
+double vipo_schedule_log_snr_half(const vipo_schedule *schedule, int t);
 
 /* The posterior q(x_{t-1} | x_t, x0) = N(coefficient_x0 x0 + coefficient_x x_t, variance). */
 typedef struct vipo_posterior {

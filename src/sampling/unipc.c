@@ -116,11 +116,6 @@ static update make_update(const vipo_schedule *schedule, int t, int next, int or
     return u;
 }
 
-static double log_snr_half(const vipo_schedule *schedule, int t)
-{
-    return log(vipo_schedule_alpha(schedule, t) / vipo_schedule_sigma(schedule, t));
-}
-
 /* out = of_x x + sum_k w_k x0[k] (+ w_new x0_new) */
 static void apply(const update *u, int order, size_t n, const float *x, float *const *x0, const float *x0_new,
                   float *out)
@@ -152,7 +147,7 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
         VIPO_TRY(vipo_sampling_call_all(sampling, t, x, v, error));
         float *newest = x0[MAX_ORDER];
         for (size_t j = 0; j < n; j++) newest[j] = (float)(alpha * (double)x[j] - sigma * (double)v[j]);
-        const double lambda_t = log_snr_half(schedule, t);
+        const double lambda_t = vipo_schedule_log_snr_half(schedule, t);
         if (i > 0) {
             const update corrector =
                 make_update(schedule, grid.times[i - 1], t, order, lambda, lambda_t, true);
@@ -168,8 +163,8 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
             memcpy(x, newest, n * sizeof *x);
         } else {
             order = i + 1 < highest ? i + 1 : highest;
-            const update predictor =
-                make_update(schedule, t, next, order, lambda, log_snr_half(schedule, next), false);
+            const update predictor = make_update(schedule, t, next, order, lambda,
+                                                 vipo_schedule_log_snr_half(schedule, next), false);
             memcpy(before, x, n * sizeof *x);
             apply(&predictor, order, n, before, x0, NULL, x);
         }

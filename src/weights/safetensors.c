@@ -352,18 +352,23 @@ const char *vipo_safetensors_reader_unused(const vipo_safetensors_reader *reader
     return first;
 }
 
+vipo_tensor_info vipo_tensor_describe(const vipo_tensor_view *view)
+{
+    vipo_tensor_info info = {.name = view->name,
+                             .dtype = vipo_dtype_name(view->dtype),
+                             .rank = view->rank,
+                             .bytes = view->count * vipo_dtype_size(view->dtype)};
+    memcpy(info.shape, view->shape, sizeof info.shape);
+    return info;
+}
+
 vipo_status vipo_safetensors_list(const char *path, void (*visit)(void *user, const vipo_tensor_info *info),
                                   void *user, vipo_error *error)
 {
     vipo_safetensors *file;
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
     for (int i = 0; i < file->count; i++) {
-        const vipo_tensor_view *view = &file->tensors[i];
-        vipo_tensor_info info = {.name = view->name,
-                                 .dtype = vipo_dtype_name(view->dtype),
-                                 .rank = view->rank,
-                                 .bytes = view->count * vipo_dtype_size(view->dtype)};
-        memcpy(info.shape, view->shape, sizeof info.shape);
+        const vipo_tensor_info info = vipo_tensor_describe(&file->tensors[i]);
         visit(user, &info);
     }
     vipo_safetensors_close(&file);

@@ -32,6 +32,9 @@ typedef struct vipo_tensor_view {
     const void *data; /* may be unaligned */
 } vipo_tensor_view;
 
+/* What the public API tells of a tensor; the name is borrowed. */
+vipo_tensor_info vipo_tensor_describe(const vipo_tensor_view *view);
+
 typedef struct vipo_safetensors vipo_safetensors;
 
 vipo_status vipo_safetensors_open(vipo_safetensors **out, const char *path, vipo_error *error);

@@ -146,12 +146,7 @@ vipo_status vipo_weights_list(const char *path, void (*visit)(void *user, const 
     vipo_weight_file *file;
     VIPO_TRY(vipo_weight_file_open(&file, path, error));
     for (int i = 0; i < vipo_weight_file_count(file); i++) {
-        const vipo_tensor_view *view = vipo_weight_file_at(file, i);
-        vipo_tensor_info info = {.name = view->name,
-                                 .dtype = vipo_dtype_name(view->dtype),
-                                 .rank = view->rank,
-                                 .bytes = view->count * vipo_dtype_size(view->dtype)};
-        memcpy(info.shape, view->shape, sizeof info.shape);
+        const vipo_tensor_info info = vipo_tensor_describe(vipo_weight_file_at(file, i));
         visit(user, &info);
     }
     vipo_weight_file_close(&file);
