@@ -1,10 +1,15 @@
 #!/usr/bin/env python3
-"""Distance and cost of samplers over real frames and seeds.
+"""Distance and cost of samplers over real frames and seeds: the evidence of docs/samplers.md. Only the standard library.
 
-Runs `vipo compare` on every frame of examples/frames and every seed, with one fine reference per noise, and writes a row
-per sampler: geometric mean of the distances, means of evaluations, calls and seconds. Only the standard library.
+  bench/samplers.py run --suite main --seeds 4 --raw out/samplers.jsonl     # interrupt and repeat: it goes on
+  bench/samplers.py table --raw out/samplers.jsonl --out bench/results/samplers-metaworld-64.csv
 
-  bench/samplers.py --seeds 1 --out bench/results/samplers-metaworld-64.csv
+`run` calls `vipo compare` on every frame of examples/frames and every seed, all samplers from the same noise, and keeps the
+distances between all pairs. `table` writes one row per sampler.
+
+The flow that all samplers solve has no closed solution, so distances are measured to the mean of independent fine solutions:
+ab2 and unipc (order 3), 100 steps each, and DDIM's extrapolation 2 ddim-100 - ddim-50. Half their mean distance to one another
+is printed as the floor: smaller differences are not resolved.
 """
 import argparse
 import csv
@@ -15,51 +20,118 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SAMPLERS = ("ddim:100,ddim:50,ddim:25,ddim:10,ddim:20:grid=s/1.7/1.5,draft-target,draft-target:threshold=2,draft-target-lazy,"
-            "draft-target-lazy:threshold=2,dpm-solver++:12,unipc:12,unipc:12:order=3,ab2:12,ab2:12:form=r,unipc:8,ab2:8")
+AB2, UNIPC, DDIM, COARSE = "ab2:100:grid=uniform", "unipc:100:order=3:grid=uniform", "ddim:100", "ddim:50"
+SUITES = {
+    "main": ["ddim:25", "ddim:20", "ddim:12", "ddim:10", "ddim:20:grid=s/1.7/1.5", "ddim:12:grid=s/1.7/1.5"]
+    + ["%s:%d" % (name, n) for name in ("dpm-solver++", "unipc") for n in (8, 12, 20)]
+    + ["unipc:%d:order=3" % n for n in (8, 12, 20)] + ["ab2:%d" % n for n in (6, 8, 10, 12, 16, 20)]
+    + ["ab2:%d:form=r" % n for n in (8, 12, 20)] + ["ab2:12:grid=s/1.7/1.5", "unipc:12:grid=s/1.7/1.15"]
+    + [name + setting for name in ("draft-target", "draft-target-lazy") for setting in ("", ":threshold=2", ":chunk=10")],
+    "chunks": ["draft-target:chunk=%d" % k for k in range(2, 11)] + ["draft-target:chunk=%d:threshold=2" % k for k in range(2, 11)],
+    "thresholds": ["draft-target:threshold=%g" % x for x in (0.5, 1, 2, 3)] + ["draft-target:threshold=%d" % x for x in range(4, 13)],
+}
 
 
-def compare(args, frame, seed):
-    command = [args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
-               frame["text"], "--seed", str(seed), "--reference", args.reference, "--samplers", args.samplers, "--json", "-q"]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def read_frames(folder):
+    with open(os.path.join(folder, "frames.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def read_raw(path):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]
+
+
+def run(args):
+    frames = read_frames(args.frames)
+    done = {(line["frame"], line["seed"]) for line in read_raw(args.raw)}
+    samplers = ",".join([UNIPC, DDIM, COARSE] + SUITES[args.suite])
+    for seed in range(args.seeds):
+        for i, frame in enumerate(frames):
+            if (frame["file"], seed) in done:
+                continue
+            command = [args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
+                       frame["text"], "--seed", str(seed), "--reference", AB2, "--samplers", samplers, "--json", "-q"]
+            result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+            for row, name in zip(result, [AB2, UNIPC, DDIM, COARSE] + SUITES[args.suite]):
+                row["request"] = name
+            with open(args.raw, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"frame": frame["file"], "seed": seed, "rows": result}) + "\n")
+            print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
+
+
+def squared_to_reference(row, index):
+    """Squared distance to the mean m of a (ab2), u (unipc) and r = 2 d - c (DDIM extrapolated), from distances between pairs alone:
+    |x - r|^2 = 2 |x - d|^2 - |x - c|^2 + 2 |d - c|^2 and |x - m|^2 = mean |x - p|^2 - mean over pairs |p - q|^2 / 3."""
+    def pair(name):
+        return row["rms_to"][index[name]] ** 2
+    return pair(AB2), pair(UNIPC), 2 * pair(DDIM) - pair(COARSE)
+
+
+def distances(line):
+    """Of every row of one compare: to the reference; and the floor."""
+    index = {row["request"]: i for i, row in enumerate(line["rows"])}
+    between = line["rows"][index[DDIM]]["rms_to"][index[COARSE]] ** 2
+    to = {}
+    for row in line["rows"]:
+        a, u, r = squared_to_reference(row, index)
+        to[row["request"]] = (a, u, r + 2 * between)
+    pairs = to[AB2][1], to[AB2][2], to[UNIPC][2]  # |a - u|^2, |a - r|^2, |u - r|^2
+    spread = sum(pairs) / 9
+    return ({name: math.sqrt(max(sum(three) / 3 - spread, 0.0)) for name, three in to.items()},
+            sum(math.sqrt(p) for p in pairs) / 6)
+
+
+def geometric_mean(values):
+    return math.exp(sum(math.log(max(v, 1e-12)) for v in values) / len(values))
+
+
+def table(args):
+    lines = read_raw(args.raw)
+    runs, floors = {}, []
+    for line in lines:
+        to, floor = distances(line)
+        floors.append(floor)
+        for row in line["rows"]:
+            runs.setdefault(row["request"], []).append((to[row["request"]], row))
+    result = []
+    for name, found in runs.items():
+        def mean(key):
+            return sum(row[key] for _, row in found) / len(found)
+        logs = [math.log(max(d, 1e-12)) for d, _ in found]
+        centre = sum(logs) / len(logs)
+        deviation = math.sqrt(sum((x - centre) ** 2 for x in logs) / max(len(logs) - 1, 1))
+        result.append({"sampler": name, "plans": len(found), "calls": "%.2f" % mean("calls"), "evaluations": "%.2f" % mean("evaluations"),
+                       "distance": "%.5f" % math.exp(centre), "factor_95": "%.3f" % math.exp(1.96 * deviation / math.sqrt(len(logs))),
+                       "distance_worst": "%.5f" % max(d for d, _ in found),
+                       "drafted": "%.2f" % mean("drafted"), "accepted": "%.2f" % mean("accepted")})
+    out = open(args.out, "w", newline="", encoding="utf-8") if args.out else sys.stdout
+    with out:
+        writer = csv.DictWriter(out, fieldnames=list(result[0]))
+        writer.writeheader()
+        writer.writerows(result)
+    print("%d plans; floor %.5f" % (len(lines), geometric_mean(floors)), file=sys.stderr)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vipo", default=os.path.join(ROOT, "build", "vipo"))
-    parser.add_argument("--model", default=os.path.join(ROOT, "models", "metaworld-64"))
-    parser.add_argument("--frames", default=os.path.join(ROOT, "examples", "frames"))
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--reference", default="ab2:100:grid=uniform")
-    parser.add_argument("--samplers", default=SAMPLERS)
-    parser.add_argument("--out", help="CSV file")
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="plan with every sampler of a suite")
+    running.add_argument("--suite", choices=sorted(SUITES), default="main")
+    running.add_argument("--vipo", default=os.path.join(ROOT, "build", "vipo"))
+    running.add_argument("--model", default=os.path.join(ROOT, "models", "metaworld-64"))
+    running.add_argument("--frames", default=os.path.join(ROOT, "examples", "frames"))
+    running.add_argument("--seeds", type=int, default=4)
+    running.add_argument("--raw", required=True, help="JSON lines, one per frame and seed; what is there is kept")
+    running.set_defaults(run=run)
+    tabling = commands.add_parser("table", help="one row per sampler")
+    tabling.add_argument("--raw", required=True)
+    tabling.add_argument("--out", help="CSV file")
+    tabling.set_defaults(run=table)
     args = parser.parse_args()
-    with open(os.path.join(args.frames, "frames.json"), encoding="utf-8") as file:
-        frames = json.load(file)
-    rows, names = {}, []
-    for seed in range(args.seeds):
-        for i, frame in enumerate(frames):
-            for result in compare(args, frame, seed):
-                if result["sampler"] not in rows:
-                    names.append(result["sampler"])
-                rows.setdefault(result["sampler"], []).append(result)
-            print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
-    table = []
-    for name in names:
-        runs = rows[name]
-        mean = lambda key: sum(run[key] or 0 for run in runs) / len(runs)  # noqa: E731
-        distances = [run["rms"] for run in runs]
-        geometric = math.exp(sum(map(math.log, distances)) / len(runs)) if min(distances) > 0 else 0.0
-        table.append({"sampler": name, "plans": len(runs), "calls": "%.2f" % mean("calls"),
-                      "evaluations": "%.2f" % mean("evaluations"), "seconds": "%.3f" % mean("seconds"),
-                      "rms_geometric_mean": "%.5f" % geometric, "rms_worst": "%.5f" % max(distances),
-                      "drafted": "%.2f" % mean("drafted"), "accepted": "%.2f" % mean("accepted")})
-    out = open(args.out, "w", newline="", encoding="utf-8") if args.out else sys.stdout
-    with out:
-        writer = csv.DictWriter(out, fieldnames=list(table[0]))
-        writer.writeheader()
-        writer.writerows(table)
+    args.run(args)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 #include "sampler.h"
 #include "session.h"
 
-enum { MAX_SAMPLERS = 16, MAX_REPEAT = 1000 };
+enum { MAX_SAMPLERS = 64, MAX_REPEAT = 1000 };
 
 typedef struct compare_options {
     common_options common;
@@ -108,7 +108,7 @@ typedef struct row {
     double *times;     /* of all runs, seconds */
     double seconds;    /* their median */
     double speed_up;   /* over the reference */
-    double rms;        /* distance to the reference, [-1,1] units */
+    double rms;        /* distance to the reference */
     char caption[160]; /* of the picture's row */
 } row;
 
@@ -167,13 +167,19 @@ static vipo_status run_samplers(tool *t, const compare_options *options, const s
     return VIPO_OK;
 }
 
+/* Rms distance in [-1,1] units (x = 2 video - 1). */
+static double distance(const row *a, const row *b)
+{
+    return 2 * vipo_array_rms_difference(&a->plan.video, &b->plan.video);
+}
+
 static void measure(row *rows, int n_rows, int repeat)
 {
     for (int i = 0; i < n_rows; i++) {
         row *const r = &rows[i];
         r->seconds = median(r->times, repeat);
         r->speed_up = r->seconds > 0 ? rows[0].seconds / r->seconds : 0;
-        r->rms = 2 * vipo_array_rms_difference(&r->plan.video, &rows[0].plan.video); /* x = 2 video - 1 */
+        r->rms = distance(r, &rows[0]);
         snprintf(r->caption, sizeof r->caption, "%s   %d calls   %.2f s   %.1fx", r->plan.sampler,
                  r->plan.calls, r->seconds, r->speed_up);
     }
@@ -219,6 +225,9 @@ static int print_json(tool *t, const row *rows, int n_rows)
         json_object_set_new(out, "drafted", json_integer(r->plan.drafted));
         json_object_set_new(out, "accepted", json_integer(r->plan.accepted));
         json_object_set_new(out, "peak_bytes", json_integer((json_int_t)r->plan.peak_bytes));
+        json_t *const distances = json_array();
+        for (int j = 0; j < n_rows; j++) json_array_append_new(distances, json_number(distance(r, &rows[j])));
+        json_object_set_new(out, "rms_to", distances);
         json_array_append_new(list, out);
     }
     return tool_print_json(t, list);
