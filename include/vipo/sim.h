@@ -1,0 +1,144 @@
+/* vipo's simulator: the eleven Meta-World tasks of AVDC and Draft-and-Target Sampling on the MuJoCo C API, headless. A second
+ * library (libvipo_sim), built where MuJoCo is installed; conventions of errors and ownership as in vipo.h.
+ *
+ *   1. what there is: tasks, cameras, profiles      4. pictures
+ *   2. environments: open, reset, step              5. scripted experts, recorded episodes
+ *   3. states                                       6. data sets
+ *
+ * Units: metres, radians, seconds. Pictures have the rows of glReadPixels, bottom row first: the cameras are rolled by 180
+ * degrees, so they look upright and are mirrored left-right, as AVDC's data are. */
+#ifndef VIPO_SIM_H
+#define VIPO_SIM_H
+
+#include "vipo/vipo.h"
+
+/* ---- 1. what there is ------------------------------------------------------------------------- */
+
+/* farama-v3: Meta-World 3.1.1, the current public benchmark. avdc-v2: the patched Meta-World v2 that AVDC's and the paper's
+ * results come from: its own initial distributions (a random hand start in every task), thresholds and quirks. */
+typedef enum vipo_sim_profile { VIPO_SIM_FARAMA_V3, VIPO_SIM_AVDC_V2 } vipo_sim_profile;
+/* "farama-v3", "avdc-v2"; NULL past the end. */
+VIPO_API const char *vipo_sim_profile_name(int i);
+
+enum {
+    VIPO_SIM_OBSERVATION =
+        39, /* hand xyz, gripper opening 0..1, object poses padded to 14, the same 18 of the step before, goal xyz */
+    VIPO_SIM_ACTION = 4,     /* hand dx, dy, dz (in centimetres) and gripper effort, each within -1..1 */
+    VIPO_SIM_MAX_STEPS = 500 /* of an episode */
+};
+
+/* Name of task i ("door-open"), NULL past the end; what a person would call it ("door open"), the text AVDC trains with. */
+VIPO_API const char *vipo_sim_task_name(int i);
+VIPO_API const char *vipo_sim_task_text(int i);
+/* "corner", "corner2", "corner3"; NULL past the end. */
+VIPO_API const char *vipo_sim_camera_name(int i);
+/* Of the library in use, "3.3.0". */
+VIPO_API const char *vipo_sim_mujoco_version(void);
+
+/* ---- 2. environments -------------------------------------------------------------------------- */
+
+/* One environment: a scene, its state and, once pictures are asked for, an OpenGL context. Used by one thread at a time;
+ * several may live side by side. */
+typedef struct vipo_sim vipo_sim;
+
+typedef struct vipo_sim_options {
+    vipo_sim_profile profile;
+    const char *
+        assets; /* folder with Meta-World's models; NULL: $VIPO_METAWORLD_ASSETS, else where set-up put them */
+    const char *gl;   /* "egl" or "osmesa"; NULL: the first that works */
+    int shadow_size;  /* of shadow maps, pixels; 0: as authored (4096), -1: no shadows */
+    int multisamples; /* of the off-screen buffer; 0: as authored (4), -1: none */
+} vipo_sim_options;
+
+VIPO_API void vipo_sim_default_options(vipo_sim_options *options);
+/* An unknown task is answered with the known ones, missing assets with how to install them. */
+VIPO_API vipo_status vipo_sim_open(vipo_sim **out, const char *task, const vipo_sim_options *options,
+                                   vipo_error *error);
+VIPO_API void vipo_sim_close(vipo_sim **sim);
+
+/* The initial state of a seed: the same for every call, as the Python packages make it (NumPy's legacy generator). */
+VIPO_API vipo_status vipo_sim_reset(vipo_sim *sim, uint64_t seed, double observation[VIPO_SIM_OBSERVATION],
+                                    vipo_error *error);
+
+typedef struct vipo_sim_step_result {
+    double observation[VIPO_SIM_OBSERVATION];
+    double reward; /* 0..10 */
+    bool success;  /* in this step; may be lost again */
+} vipo_sim_step_result;
+/* One control step, 12.5 ms of simulated time. Actions outside the box are clipped, as upstream; a NaN is an error and leaves
+ * the state as it was. VIPO_INVALID_ARGUMENT after VIPO_SIM_MAX_STEPS. */
+VIPO_API vipo_status vipo_sim_step(vipo_sim *sim, const double action[VIPO_SIM_ACTION],
+                                   vipo_sim_step_result *out, vipo_error *error);
+
+/* ---- 3. states -------------------------------------------------------------------------------- */
+
+/* Everything that a state holds, as named arrays of double: "qpos", "qvel", "mocap_pos", "mocap_quat", "ctrl",
+ * "qacc_warmstart", "time", "obs", "rand_vec", "hand_init_pos", "target_pos", "obj_init_pos", and "body_pos/<name>",
+ * "site_pos/<name>" for those that reset moved in the model. visit sees each once; values are borrowed. */
+VIPO_API vipo_status vipo_sim_get_state(const vipo_sim *sim,
+                                        void (*visit)(void *user, const char *name, int rank,
+                                                      const size_t *shape, const double *values),
+                                        void *user, vipo_error *error);
+/* Sets the state from the tensors "init/<name>" of a safetensors file of float64 (the format of recorded episodes). */
+VIPO_API vipo_status vipo_sim_load_state(vipo_sim *sim, const char *path,
+                                         double observation[VIPO_SIM_OBSERVATION], vipo_error *error);
+
+/* ---- 4. pictures ------------------------------------------------------------------------------ */
+
+typedef struct vipo_sim_picture {
+    int height, width;
+    vipo_image rgb;   /* [height][width][3] */
+    vipo_array depth; /* [height][width], metres along the view axis */
+    int32_t *type;    /* [height][width]: what is seen: 5 a geom, 6 a site (MuJoCo's mjtObj), -1 background */
+    int32_t *id;      /* [height][width]: its number in the model */
+} vipo_sim_picture;
+enum { VIPO_SIM_RGB = 1, VIPO_SIM_DEPTH = 2, VIPO_SIM_SEGMENTATION = 4 };
+
+/* Draws what `camera` sees now; parts not asked for stay NULL. The caller frees the picture. */
+VIPO_API vipo_status vipo_sim_render(vipo_sim *sim, const char *camera, int height, int width, unsigned parts,
+                                     vipo_sim_picture *out, vipo_error *error);
+VIPO_API void vipo_sim_picture_free(vipo_sim_picture *picture);
+/* Which backend draws: "egl" or "osmesa", NULL before the first picture. */
+VIPO_API const char *vipo_sim_gl(const vipo_sim *sim);
+
+/* AVDC's 3x4 camera matrix for a picture of this size, row by row: (u, v, 1) z = matrix (x, y, z, 1), z the negative depth,
+ * u and v index the picture as it is. */
+VIPO_API vipo_status vipo_sim_camera_matrix(const vipo_sim *sim, const char *camera, int height, int width,
+                                            double matrix[12], vipo_error *error);
+/* "geom|body" of geom id, NULL past the end; unnamed ones are "". */
+VIPO_API const char *vipo_sim_geom_name(const vipo_sim *sim, int id);
+/* 255 where a picture's segmentation shows the object that the task is about (AVDC's choice of geoms, by name; no median
+ * filter), else 0. mask: [height][width]. */
+VIPO_API vipo_status vipo_sim_object_mask(const vipo_sim *sim, const vipo_sim_picture *picture, uint8_t *mask,
+                                          vipo_error *error);
+
+/* ---- 5. scripted experts, recorded episodes ----------------------------------------------------- */
+
+/* The action of the task's scripted policy (upstream's v3 policies; v2's for avdc-v2 where they differ), not clipped. Stateless. */
+VIPO_API vipo_status vipo_sim_expert(const vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
+                                     double action[VIPO_SIM_ACTION], vipo_error *error);
+
+/* What became of an episode. AVDC's rule: it goes on for 10 steps after the first success and ends there if success held,
+ * or at VIPO_SIM_MAX_STEPS. */
+typedef struct vipo_sim_episode {
+    int steps;
+    int first_success; /* 1-based; 0: none */
+    double total_reward;
+} vipo_sim_episode;
+/* From the present state. before_step (may be NULL) sees every state before its action; false ends the episode. */
+VIPO_API vipo_status vipo_sim_run_expert(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
+                                         bool (*before_step)(void *user, vipo_sim *sim, int step), void *user,
+                                         vipo_sim_episode *out, vipo_error *error);
+
+/* Greatest differences between a recorded episode (safetensors: init/..., step/action|obs|qpos|reward|success) and its replay
+ * here. */
+typedef struct vipo_sim_replay_result {
+    vipo_sim_episode episode;
+    double max_observation_difference, max_qpos_difference, max_reward_difference;
+    double first_observation_difference; /* of step 1 */
+    int success_differences;             /* steps whose success flag differs */
+} vipo_sim_replay_result;
+VIPO_API vipo_status vipo_sim_replay(vipo_sim *sim, const char *path, vipo_sim_replay_result *out,
+                                     vipo_error *error);
+
+#endif

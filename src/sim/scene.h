@@ -1,0 +1,29 @@
+/* A MuJoCo model and its state. MuJoCo reports errors through process-wide callbacks that must not return: scene.c alone
+ * installs them, and turns errors into status codes. */
+#ifndef VIPO_SIM_SCENE_H
+#define VIPO_SIM_SCENE_H
+
+#include <mujoco/mujoco.h>
+
+#include "core/status.h"
+
+typedef struct vipo_scene {
+    mjModel *model; /* body_pos and site_pos may be written by tasks */
+    mjData *data;
+} vipo_scene;
+
+/* Loads an XML model; paths inside it are relative to it. The error says which file and what MuJoCo found. */
+vipo_status vipo_scene_open(vipo_scene **out, const char *xml_path, vipo_error *error);
+void vipo_scene_close(vipo_scene **scene);
+
+/* mj_resetData; mj_forward; n times mj_step. VIPO_NUMERIC if the simulation became unstable (MuJoCo's warnings
+ * BADQPOS, BADQVEL, BADQACC, BADCTRL, ...), which MuJoCo answers by resetting. */
+vipo_status vipo_scene_reset(vipo_scene *scene, vipo_error *error);
+vipo_status vipo_scene_forward(vipo_scene *scene, vipo_error *error);
+vipo_status vipo_scene_step(vipo_scene *scene, int n, vipo_error *error);
+
+/* Number of the object with that name; VIPO_MISMATCH if the model has none. */
+vipo_status vipo_scene_find(const vipo_scene *scene, mjtObj type, const char *name, int *id,
+                            vipo_error *error);
+
+#endif
