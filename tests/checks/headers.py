@@ -39,7 +39,10 @@ def main():
         if folder.startswith("include/"):
             folder = "src/core"
             if shutil.which("g++"):
-                jobs.append((["g++", "-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"], header))
+                jobs.append((["g++", "-x", "c++", "-std=c++11", "-Wall", "-Wextra", "-Wpedantic", "-Werror",
+                              "-I" + tree.path("include")], header))
+        if folder == "src/sim" and folder not in flags:  # built only where MuJoCo is installed
+            continue
         if folder in flags:
             jobs.append((flags[folder] + ["-x", "c"], header))
         else:
