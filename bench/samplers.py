@@ -53,7 +53,7 @@ def run(args):
             if (frame["file"], seed) in done:
                 continue
             command = [args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
-                       frame["text"], "--seed", str(seed), "--reference", AB2, "--samplers", samplers, "--json", "-q"]
+                       frame["text"], "--seed", str(seed), "--reference", AB2, "--samplers", samplers, "--threads", str(args.threads), "--json", "-q"]
             result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             for row, name in zip(result, [AB2, UNIPC, DDIM, COARSE] + SUITES[args.suite]):
                 row["request"] = name
@@ -124,6 +124,7 @@ def main():
     running.add_argument("--model", default=os.path.join(ROOT, "models", "metaworld-64"))
     running.add_argument("--frames", default=os.path.join(ROOT, "examples", "frames"))
     running.add_argument("--seeds", type=int, default=4)
+    running.add_argument("--threads", type=int, default=0, help="of one plan; 0: all cores")
     running.add_argument("--raw", required=True, help="JSON lines, one per frame and seed; what is there is kept")
     running.set_defaults(run=run)
     tabling = commands.add_parser("table", help="one row per sampler")
