@@ -26,9 +26,9 @@ SUITES = {
     + ["%s:%d" % (name, n) for name in ("dpm-solver++", "unipc") for n in (8, 12, 20)]
     + ["unipc:%d:order=3" % n for n in (8, 12, 20)] + ["ab2:%d" % n for n in (6, 8, 10, 12, 16, 20)]
     + ["ab2:%d:form=r" % n for n in (8, 12, 20)] + ["ab2:12:grid=s/1.7/1.5", "unipc:12:grid=s/1.7/1.15"]
-    + [name + setting for name in ("draft-target", "draft-target-lazy") for setting in ("", ":threshold=2", ":chunk=10")],
-    "chunks": ["draft-target:chunk=%d" % k for k in range(2, 11)] + ["draft-target:chunk=%d:threshold=2" % k for k in range(2, 11)],
-    "thresholds": ["draft-target:threshold=%g" % x for x in (0.5, 1, 2, 3)] + ["draft-target:threshold=%d" % x for x in range(4, 13)],
+    + ["draft-target"] + ["draft-target-lazy" + setting for setting in ("", ":threshold=2", ":chunk=10")],
+    "chunks": ["draft-target:chunk=%d" % k for k in range(2, 11)],
+    "thresholds": ["draft-target:threshold=%g" % x for x in (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)],
 }
 
 
@@ -45,7 +45,7 @@ def read_raw(path):
 
 
 def run(args):
-    frames = read_frames(args.frames)
+    frames = read_frames(args.frames)[:args.first]
     done = {(line["frame"], line["seed"]) for line in read_raw(args.raw)}
     samplers = ",".join([UNIPC, DDIM, COARSE] + SUITES[args.suite])
     for seed in range(args.seeds):
@@ -123,6 +123,7 @@ def main():
     running.add_argument("--vipo", default=os.path.join(ROOT, "build", "vipo"))
     running.add_argument("--model", default=os.path.join(ROOT, "models", "metaworld-64"))
     running.add_argument("--frames", default=os.path.join(ROOT, "examples", "frames"))
+    running.add_argument("--first", type=int, help="only so many frames")
     running.add_argument("--seeds", type=int, default=4)
     running.add_argument("--threads", type=int, default=0, help="of one plan; 0: all cores")
     running.add_argument("--raw", required=True, help="JSON lines, one per frame and seed; what is there is kept")
