@@ -27,12 +27,14 @@ static const option compared_options[] = {
      .placeholder = "LIST",
      .kind = OPTION_STRING,
      .offset = AT(samplers),
+     .choice = vipo_sampler_name,
      .help = "what to compare, separated by commas: NAME[:STEPS][:SETTING=VALUE]..., with the settings of "
              "`vipo plan`"},
     {.name = "reference",
      .placeholder = "ONE",
      .kind = OPTION_STRING,
      .offset = AT(reference),
+     .choice = vipo_sampler_name,
      .help = "sampler whose time and result the others are measured against; run first"},
     {.name = "repeat",
      .placeholder = "N",
@@ -70,6 +72,7 @@ static const option output_options[] = {
      .placeholder = "FILE",
      .kind = OPTION_STRING,
      .offset = AT(csv),
+     .endings = "csv",
      .help = "the table as CSV"},
     {.name = "scale",
      .placeholder = "N",
@@ -326,6 +329,7 @@ const command command_compare = {
     .description = "Plans with several samplers from the same noise and prints calls, evaluations, time, "
                    "speed-up, distance to the reference and share of accepted drafts.",
     .groups = groups,
+    .glossary = &sampler_glossary,
     .examples =
         "vipo compare -m models/metaworld-64 -i frame.png -t \"door open\" --repeat 5 -o compare.png\n"
         "vipo compare -m models/metaworld-64 -i frame.png -t \"door open\" \\\n"
@@ -333,6 +337,5 @@ const command command_compare = {
     .values_size = sizeof(compare_options),
     .common = AT(common),
     .set_defaults = set_defaults,
-    .print_more = sampler_print_known,
     .run = run,
 };

@@ -33,6 +33,7 @@ static const option input_options_here[] = {
      .placeholder = "NAME",
      .kind = OPTION_STRING,
      .offset = AT(compute),
+     .choice = compute_name,
      .default_text = "$VIPO_COMPUTE, else the fastest here",
      .help = "kernels: ref, avx2 or avx512"},
     {0},

@@ -32,12 +32,14 @@ static const option output_options[] = {
      .placeholder = "FILE",
      .kind = OPTION_STRINGS,
      .offset = AT(out),
+     .endings = "gif mp4 png npy",
      .help = "where to write the plan; may be repeated. .gif and .mp4: the condition frame, then the plan; "
              ".png: a contact sheet; .npy: float32 [samples][frames][H][W][3], not clipped"},
     {.name = "trace",
      .placeholder = "FILE",
      .kind = OPTION_STRING,
      .offset = AT(trace),
+     .endings = "jsonl",
      .help = "what the sampler did, step by step, as JSON lines"},
     {.name = "fps",
      .placeholder = "X",
@@ -72,8 +74,7 @@ static const option noise_options[] = {
      .kind = OPTION_CHOICE_INDEX,
      .offset = AT(rng),
      .choice = rng_name,
-     .help = "whose numbers: philox, the same for any number of threads; or torch, those of PyTorch on a CPU "
-             "after torch.manual_seed"},
+     .help = "whose numbers; torch repeats PyTorch's on a CPU after torch.manual_seed"},
     {.name = "samples",
      .placeholder = "N",
      .kind = OPTION_INT,
@@ -250,6 +251,7 @@ const command command_plan = {
     .description = "Imagines the frames that follow the observation when the task is carried out, and writes "
                    "them as animation, video, contact sheet or array.",
     .groups = groups,
+    .glossary = &sampler_glossary,
     .examples =
         "vipo plan -m models/metaworld-64 -i examples/frames/00_door-open_corner_seed1000.png \\\n"
         "     -t \"door open\" -o plan.gif -o plan.png\n"
@@ -258,6 +260,5 @@ const command command_plan = {
     .values_size = sizeof(plan_options),
     .common = AT(common),
     .set_defaults = set_defaults,
-    .print_more = sampler_print_known,
     .run = run,
 };

@@ -1,4 +1,4 @@
-/* One row per command, in the order of the help. */
+/* The commands, in the order of the help. */
 #ifndef VIPO_TOOLS_COMMANDS_H
 #define VIPO_TOOLS_COMMANDS_H
 
@@ -11,5 +11,16 @@ extern const command command_encode_text;
 extern const command command_preprocess;
 extern const command command_info;
 extern const command command_convert;
+extern const command command_help;
+extern const command command_version;
+
+/* The i-th command, NULL past the end. */
+const command *command_at(int i);
+const command *command_find(const char *name);
+const char *command_name(int i);
+/* Values of a command's options, set to the defaults; released with free(). NULL: out of memory. */
+void *command_new_values(const command *c);
+/* Says that there is no command of that name, and which are near it. Returns the exit status. */
+int command_unknown(tool *t, const char *name);
 
 #endif

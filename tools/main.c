@@ -1,5 +1,5 @@
 /* The `vipo` command: finds the command of the first argument, parses its options, runs it, and sees
- * that what it printed has arrived. A command is one file cmd_*.c and one line in the table below. */
+ * that what it printed has arrived. A command is one file cmd_*.c and one line in commands.c. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -8,138 +8,7 @@
 #include <unistd.h>
 
 #include "commands.h"
-
-static int run_help(tool *t, void *values);
-static int run_version(tool *t, void *values);
-
-typedef struct plain_options {
-    common_options common;
-} plain_options;
-static const option_group plain_groups[] = {{"Common", common_option_table, offsetof(plain_options, common)},
-                                            {0}};
-
-static const command command_help = {
-    .name = "help",
-    .summary = "help on a command",
-    .usage = "[COMMAND]",
-    .description = "Prints the list of commands, or the help of one.",
-    .groups = plain_groups,
-    .examples = "vipo help plan",
-    .values_size = sizeof(plain_options),
-    .max_arguments = 1,
-    .run = run_help,
-};
-static const command command_version = {
-    .name = "version",
-    .summary = "version of the library",
-    .usage = "",
-    .description = "Prints the version.",
-    .groups = plain_groups,
-    .examples = "vipo version --json",
-    .values_size = sizeof(plain_options),
-    .run = run_version,
-};
-
-static const command *const commands[] = {
-    &command_plan, &command_compare, &command_denoise, &command_encode_text, &command_preprocess,
-    &command_info, &command_convert, &command_help,    &command_version,
-};
-enum { N_COMMANDS = sizeof commands / sizeof *commands };
-
-static const char *command_name(int i)
-{
-    return i < N_COMMANDS ? commands[i]->name : NULL;
-}
-
-static const char *command_name_of(const void *list, int i)
-{
-    (void)list;
-    return command_name(i);
-}
-
-static const command *find_command(const char *name)
-{
-    for (int i = 0; i < N_COMMANDS; i++)
-        if (strcmp(commands[i]->name, name) == 0) return commands[i];
-    return NULL;
-}
-
-static int unknown_command(tool *t, const char *name)
-{
-    char known[400];
-    const char *const near = closest_name(name, command_name_of, NULL);
-    join_choices(command_name, known, sizeof known);
-    return tool_usage_error(t, "unknown command '%.80s', %s%s%sexpected %s", name,
-                            near ? "did you mean " : "", near ? near : "", near ? "? " : "", known);
-}
-
-/* ---- help ------------------------------------------------------------------------------------------ */
-
-static void print_overview(FILE *stream)
-{
-    fputs("Usage: vipo COMMAND [options]\n\n", stream);
-    fputs(
-        "Video-generation robot policies: an observation and a task in, imagined frames out.\n\nCommands:\n",
-        stream);
-    for (int i = 0; i < N_COMMANDS; i++)
-        fprintf(stream, "  %-14s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\n`vipo COMMAND --help` explains a command and shows examples.\n", stream);
-}
-
-static void print_command_help(FILE *stream, const command *c, const void *defaults)
-{
-    fprintf(stream, "Usage: vipo %s %s\n\n", c->name, c->usage);
-    print_wrapped(stream, c->description, 0, 0);
-    options_print_help(stream, c->groups, defaults);
-    if (c->print_more) c->print_more(stream);
-    fputs("\nExamples:\n", stream);
-    for (const char *at = c->examples; *at;) {
-        const int length = (int)strcspn(at, "\n");
-        fprintf(stream, "  %.*s\n", length, at);
-        at += length + (at[length] == '\n');
-    }
-    fputs("\nExit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.\n", stream);
-}
-
-static void *new_values(const command *c)
-{
-    char *const values = calloc(1, c->values_size);
-    if (!values) return NULL;
-    ((common_options *)(values + c->common))->device = "cpu";
-    if (c->set_defaults) c->set_defaults(values);
-    return values;
-}
-
-static int run_help(tool *t, void *values)
-{
-    (void)values;
-    if (t->use->arguments.count == 0) {
-        print_overview(stdout);
-        return STATUS_DONE;
-    }
-    const command *const c = find_command(t->use->arguments.items[0]);
-    if (!c) return unknown_command(t, t->use->arguments.items[0]);
-    void *const defaults = new_values(c);
-    if (!defaults) return tool_fail(t, "out of memory");
-    print_command_help(stdout, c, defaults);
-    free(defaults);
-    return STATUS_DONE;
-}
-
-static int run_version(tool *t, void *values)
-{
-    (void)values;
-    if (!t->common->json) {
-        printf("vipo %s\n", vipo_version());
-        return STATUS_DONE;
-    }
-    json_t *const out = json_object(), *const samplers = json_array();
-    for (int i = 0; vipo_sampler_name(i); i++)
-        json_array_append_new(samplers, json_text(vipo_sampler_name(i)));
-    json_object_set_new(out, "version", json_text(vipo_version()));
-    json_object_set_new(out, "samplers", samplers);
-    return tool_print_json(t, out);
-}
+#include "help.h"
 
 /* ---- running a command ----------------------------------------------------------------------------- */
 
@@ -160,7 +29,7 @@ static int run_command(const command *c, int argc, char *const *argv)
     option_use use;
     char message[MESSAGE_SIZE];
     tool t = {.command = c, .use = &use};
-    void *const values = new_values(c);
+    void *const values = command_new_values(c);
     if (!values) return tool_fail(&t, "out of memory");
     t.common = (const common_options *)((const char *)values + c->common);
 
@@ -168,8 +37,8 @@ static int run_command(const command *c, int argc, char *const *argv)
     if (!options_parse(c->groups, values, argc, argv, &use, message)) {
         status = tool_usage_error(&t, "%s", message);
     } else if (t.common->help) {
-        void *const defaults = new_values(c); /* values may hold what came before --help */
-        if (defaults) print_command_help(stdout, c, defaults);
+        void *const defaults = command_new_values(c); /* values may hold what came before --help */
+        if (defaults) help_print_text(stdout, c, defaults);
         free(defaults);
         status = defaults ? STATUS_DONE : tool_fail(&t, "out of memory");
     } else {
@@ -218,14 +87,14 @@ int main(int argc, char **argv)
     tool t = {0};
     if (argc < 2) {
         fputs("Usage: vipo COMMAND [options]\nCommands:", stderr);
-        for (int i = 0; i < N_COMMANDS; i++) fprintf(stderr, " %s", commands[i]->name);
+        for (int i = 0; command_name(i); i++) fprintf(stderr, " %s", command_name(i));
         fputs("\n`vipo help` describes them.\n", stderr);
         return STATUS_USAGE;
     }
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
-    const command *const c = find_command(name);
-    if (!c) return unknown_command(&t, name);
+    const command *const c = command_find(name);
+    if (!c) return command_unknown(&t, name);
     return close_standard_output(name, run_command(c, argc - 2, argv + 2), pipe_action);
 }

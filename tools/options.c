@@ -18,9 +18,37 @@ static bool complain(char *message, const char *format, ...)
     return false;
 }
 
-static bool takes_value(const option *o)
+bool option_takes_value(const option *o)
 {
     return o->kind != OPTION_FLAG && o->kind != OPTION_FLAG_OFF && o->kind != OPTION_COUNT;
+}
+
+/* ---- walking the tables ---------------------------------------------------------------------------- */
+
+static void skip_ends(option_cursor *at)
+{
+    while (at->option && !at->option->name) {
+        at->group++;
+        at->option = at->group->options;
+    }
+}
+
+option_cursor option_first(const option_group *groups)
+{
+    option_cursor at = {groups, groups->options};
+    skip_ends(&at);
+    return at;
+}
+
+void option_next(option_cursor *at)
+{
+    at->option++;
+    skip_ends(at);
+}
+
+const char *option_title(const option_cursor *at)
+{
+    return at->option == at->group->options && at->group->title[0] ? at->group->title : NULL;
 }
 
 /* ---- looking up names ------------------------------------------------------------------------------ */
@@ -39,18 +67,15 @@ bool option_was_given(const option_use *use, const char *name)
     return false;
 }
 
-static const option *find_in_groups(const option_group *groups, const char *name, size_t length, char letter,
-                                    size_t *base)
+static option_cursor find_in_groups(const option_group *groups, const char *name, size_t length, char letter)
 {
-    for (; groups->options; groups++)
-        for (const option *o = groups->options; o->name; o++) {
-            const bool same =
-                name ? strlen(o->name) == length && memcmp(o->name, name, length) == 0 : o->letter == letter;
-            if (!same) continue;
-            *base = groups->base;
-            return o;
-        }
-    return NULL;
+    option_cursor at = option_first(groups);
+    for (; at.option; option_next(&at)) {
+        const option *const o = at.option;
+        if (name ? strlen(o->name) == length && memcmp(o->name, name, length) == 0 : o->letter == letter)
+            break;
+    }
+    return at;
 }
 
 /* Edits (insert, delete, replace, swap of neighbours) between two words, at most LONGEST letters. */
@@ -94,10 +119,9 @@ const char *closest_name(const char *word, const char *(*name)(const void *list,
 
 static const char *name_in_groups(const void *list, int i)
 {
-    for (const option_group *group = list; group->options; group++)
-        for (const option *o = group->options; o->name; o++)
-            if (i-- == 0) return o->name;
-    return NULL;
+    option_cursor at = option_first(list);
+    while (at.option && i-- > 0) option_next(&at);
+    return at.option ? at.option->name : NULL;
 }
 
 static const char *name_of_choice(const void *list, int i)
@@ -203,9 +227,10 @@ static bool set_choice(const option *o, void *value, const char *text, const cha
 bool option_set(const option *o, void *base, const char *text, const char *shown, char *message)
 {
     void *const value = (char *)base + o->offset;
-    if (takes_value(o) && !text)
+    if (option_takes_value(o) && !text)
         return complain(message, "%s needs a value: %s %s", shown, shown, o->placeholder);
-    if (!takes_value(o) && text) return complain(message, "%s takes no value, found %.80s", shown, text);
+    if (!option_takes_value(o) && text)
+        return complain(message, "%s takes no value, found %.80s", shown, text);
     switch (o->kind) {
     case OPTION_FLAG:
         *(bool *)value = true;
@@ -252,10 +277,11 @@ typedef struct parser {
     char *message;
 } parser;
 
-static bool apply(parser *p, const option *o, size_t base, const char *attached, const char *shown)
+static bool apply(parser *p, const option_cursor *at, const char *attached, const char *shown)
 {
+    const option *const o = at->option;
     const char *text = attached;
-    if (takes_value(o) && !attached) {
+    if (option_takes_value(o) && !attached) {
         /* A value may start with one dash (--threshold -1); two mean that the value was forgotten. */
         const char *const following = p->next < p->argc ? p->argv[p->next] : NULL;
         if (following && strncmp(following, "--", 2) != 0) {
@@ -263,7 +289,7 @@ static bool apply(parser *p, const option *o, size_t base, const char *attached,
             p->next++;
         }
     }
-    if (!option_set(o, p->values + base, text, shown, p->message)) return false;
+    if (!option_set(o, p->values + at->group->base, text, shown, p->message)) return false;
     if (!option_was_given(p->use, o->name) && p->use->n_given < LIST_CAPACITY)
         p->use->given[p->use->n_given++] = o;
     return true;
@@ -273,11 +299,10 @@ static bool parse_long(parser *p, const char *argument)
 {
     const char *const name = argument + 2;
     const size_t length = strcspn(name, "=");
-    size_t base;
-    const option *const found = find_in_groups(p->groups, name, length, 0, &base);
+    const option_cursor found = find_in_groups(p->groups, name, length, 0);
     char shown[64];
     snprintf(shown, sizeof shown, "--%.*s", length < 60 ? (int)length : 60, name);
-    if (found) return apply(p, found, base, name[length] ? name + length + 1 : NULL, shown);
+    if (found.option) return apply(p, &found, name[length] ? name + length + 1 : NULL, shown);
     const char *const near = closest_name(shown + 2, name_in_groups, p->groups);
     if (near) return complain(p->message, "unknown option %s, did you mean --%s?", shown, near);
     return complain(p->message, "unknown option %s (--help lists those there are)", shown);
@@ -286,12 +311,12 @@ static bool parse_long(parser *p, const char *argument)
 static bool parse_short(parser *p, const char *argument)
 {
     for (const char *at = argument + 1; *at; at++) {
-        size_t base;
-        const option *const found = find_in_groups(p->groups, NULL, 0, *at, &base);
-        if (!found) return complain(p->message, "unknown option -%c (--help lists those there are)", *at);
+        const option_cursor found = find_in_groups(p->groups, NULL, 0, *at);
+        if (!found.option)
+            return complain(p->message, "unknown option -%c (--help lists those there are)", *at);
         const char shown[] = {'-', *at, '\0'};
-        const bool takes = takes_value(found);
-        if (!apply(p, found, base, takes && at[1] ? at + 1 : NULL, shown)) return false;
+        const bool takes = option_takes_value(found.option);
+        if (!apply(p, &found, takes && at[1] ? at + 1 : NULL, shown)) return false;
         if (takes) break;
     }
     return true;
@@ -315,41 +340,24 @@ bool options_parse(const option_group *groups, void *values, int argc, char *con
             if (option_was_given(use, "help")) return true;
         }
     }
-    for (; groups->options; groups++)
-        for (const option *o = groups->options; o->name; o++)
-            if (o->required && !option_was_given(use, o->name))
-                return complain(message, "--%s %s is missing (--help shows the usage)", o->name,
-                                o->placeholder);
+    for (option_cursor at = option_first(groups); at.option; option_next(&at))
+        if (at.option->required && !option_was_given(use, at.option->name))
+            return complain(message, "--%s %s is missing (--help shows the usage)", at.option->name,
+                            at.option->placeholder);
     return true;
 }
 
-/* ---- help ------------------------------------------------------------------------------------------ */
+/* ---- describing an option -------------------------------------------------------------------------- */
 
-void print_wrapped(FILE *stream, const char *text, int at, int indent)
+bool option_repeats(const option *o)
 {
-    int column = at;
-    bool first = true;
-    while (*text) {
-        const int length = (int)strcspn(text, " \n");
-        if (!first && column + 1 + length > HELP_COLUMNS) {
-            fprintf(stream, "\n%*s", indent, "");
-            column = indent;
-        } else if (!first) {
-            fputc(' ', stream);
-            column++;
-        }
-        fprintf(stream, "%.*s", length, text);
-        column += length;
-        first = false;
-        text += length;
-        text += strspn(text, " \n");
-    }
-    fputc('\n', stream);
+    return o->kind == OPTION_STRINGS || o->kind == OPTION_COUNT;
 }
 
-static void describe_default(const option *o, const void *base, char *out, size_t size)
+void option_default(const option_cursor *at, const void *defaults, char *out, size_t size)
 {
-    const void *const value = (const char *)base + o->offset;
+    const option *const o = at->option;
+    const void *const value = (const char *)defaults + at->group->base + o->offset;
     out[0] = '\0';
     if (o->default_text) {
         snprintf(out, size, "%s", o->default_text);
@@ -386,32 +394,23 @@ static void describe_default(const option *o, const void *base, char *out, size_
     }
 }
 
-static void print_option(FILE *stream, const option *o, const void *base)
+option_hint option_value_hint(const option *o)
 {
-    enum { HELP_AT = 27 };
-    char left[80], initial[160], choices[240] = "", text[1024];
-    const char short_form[] = {'-', o->letter, ',', '\0'};
-    snprintf(left, sizeof left, "  %3s --%s%s%s", o->letter ? short_form : "", o->name,
-             o->placeholder ? " " : "", o->placeholder ? o->placeholder : "");
-    describe_default(o, base, initial, sizeof initial);
-    if (o->choice) join_choices(o->choice, choices, sizeof choices);
-    snprintf(text, sizeof text, "%s%s%s%s%s%s", o->help, choices[0] ? ": " : "", choices,
-             initial[0] ? " [default: " : "", initial, initial[0] ? "]" : "");
-
-    int column = fprintf(stream, "%s", left);
-    if (column > HELP_AT - 2) {
-        fputc('\n', stream);
-        column = 0;
-    }
-    fprintf(stream, "%*s", HELP_AT - column, "");
-    print_wrapped(stream, text, HELP_AT, HELP_AT);
+    if (!option_takes_value(o)) return HINT_NONE;
+    if (o->choice) return HINT_CHOICE;
+    if (strncmp(o->placeholder, "FILE", 4) == 0) return HINT_FILE;
+    return strncmp(o->placeholder, "DIR", 3) == 0 ? HINT_FOLDER : HINT_NONE;
 }
 
-void options_print_help(FILE *stream, const option_group *groups, const void *defaults)
+const char *option_ending(const option *o, int i, char *out, size_t size)
 {
-    for (; groups->options; groups++) {
-        if (groups->title[0]) fprintf(stream, "\n%s:\n", groups->title);
-        for (const option *o = groups->options; o->name; o++)
-            print_option(stream, o, (const char *)defaults + groups->base);
+    const char *at = o->endings;
+    if (!at) at = strncmp(o->placeholder, "FILE.", 5) == 0 ? o->placeholder + 5 : "";
+    for (; i > 0; i--) {
+        at += strcspn(at, " ");
+        at += strspn(at, " ");
     }
+    if (!*at) return NULL;
+    snprintf(out, size, "%.*s", (int)strcspn(at, " "), at);
+    return out;
 }

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-enum { LIST_CAPACITY = 64, MESSAGE_SIZE = 640, HELP_COLUMNS = 92 };
+enum { LIST_CAPACITY = 64, MESSAGE_SIZE = 640 };
 
 typedef struct string_list {
     const char *items[LIST_CAPACITY]; /* borrowed from argv */
@@ -32,7 +32,7 @@ typedef enum option_kind {
     OPTION_INTS,         /* int_list: comma-separated, each in [min, max] */
     OPTION_UINT64,       /* uint64_t, at most 2^63 - 1, which JSON readers can hold */
     OPTION_DOUBLE,       /* double in [min, max], finite */
-    OPTION_STRING,       /* const char *, the last one counts */
+    OPTION_STRING,       /* const char *, the last one counts; choice, if any, are values worth suggesting */
     OPTION_STRINGS,      /* string_list, one more each time */
     OPTION_CHOICE,       /* const char *, one of choice(0), choice(1), ... */
     OPTION_CHOICE_INDEX, /* int or enum, the index of the choice */
@@ -44,6 +44,7 @@ typedef struct option {
     const char *help;
     const char *default_text;     /* shown in the help in place of the value in the defaults; "": nothing */
     const char *(*choice)(int i); /* i-th choice, NULL past the end */
+    const char *endings;          /* of files, "png jpg"; NULL: that of a placeholder such as FILE.npy */
     size_t offset;                /* of the value, from the base of the group */
     double min, max;
     option_kind kind;
@@ -56,6 +57,17 @@ typedef struct option_group {
     const option *options;
     size_t base; /* offset of the group's values in the command's struct */
 } option_group;
+
+/* Walks the options of all groups in order:
+ *     for (option_cursor at = option_first(groups); at.option; option_next(&at)) */
+typedef struct option_cursor {
+    const option_group *group;
+    const option *option; /* NULL: past the end */
+} option_cursor;
+option_cursor option_first(const option_group *groups);
+void option_next(option_cursor *at);
+/* The title that begins at this option, NULL if none does. */
+const char *option_title(const option_cursor *at);
 
 /* What the command line held. */
 typedef struct option_use {
@@ -78,10 +90,21 @@ const option *option_find(const option *options, const char *name);
  * option, for the message. */
 bool option_set(const option *o, void *base, const char *text, const char *shown, char *message);
 
-/* The groups as aligned text, defaults taken from `defaults`. */
-void options_print_help(FILE *stream, const option_group *groups, const void *defaults);
-/* A paragraph wrapped at HELP_COLUMNS; the first line starts at column `at`, the others at `indent`. */
-void print_wrapped(FILE *stream, const char *text, int at, int indent);
+/* ---- describing an option, for whatever prints them ------------------------------------------------ */
+
+bool option_takes_value(const option *o);
+/* May be given more than once, each time with effect. */
+bool option_repeats(const option *o);
+/* The default as text, taken from `defaults` (of the command); "" if there is nothing to say. */
+void option_default(const option_cursor *at, const void *defaults, char *out, size_t size);
+
+/* What a value can be, as far as a shell can complete it. */
+typedef enum option_hint { HINT_NONE, HINT_CHOICE, HINT_FILE, HINT_FOLDER } option_hint;
+option_hint option_value_hint(const option *o);
+/* The i-th ending of the files an option names, copied to `out`; NULL past the end. */
+const char *option_ending(const option *o, int i, char *out, size_t size);
+
+/* ---- names ----------------------------------------------------------------------------------------- */
 
 /* The candidate nearest to `word` if it is near enough to be what was meant, else NULL. name(i) is the
  * i-th candidate, NULL past the end. */

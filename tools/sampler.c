@@ -265,11 +265,4 @@ bool sampler_equal(const vipo_sampler_options *a, const vipo_sampler_options *b)
            a->form == b->form && strcmp(a->grid ? a->grid : "", b->grid ? b->grid : "") == 0;
 }
 
-void sampler_print_known(FILE *stream)
-{
-    fputs("\nSamplers:\n", stream);
-    for (int i = 0; vipo_sampler_name(i); i++) {
-        const int column = fprintf(stream, "  %-14s ", vipo_sampler_name(i));
-        print_wrapped(stream, vipo_sampler_summary(i), column, 17);
-    }
-}
+const glossary sampler_glossary = {"Samplers", vipo_sampler_name, vipo_sampler_summary};

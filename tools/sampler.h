@@ -3,8 +3,7 @@
 #ifndef VIPO_TOOLS_SAMPLER_H
 #define VIPO_TOOLS_SAMPLER_H
 
-#include "options.h"
-#include "vipo/vipo.h"
+#include "tool.h"
 
 /* Both fill a vipo_sampler_options. */
 extern const option sampler_option_table[];
@@ -22,6 +21,6 @@ int sampler_parse_list(const char *list, const vipo_sampler_options *base, vipo_
 bool sampler_equal(const vipo_sampler_options *a, const vipo_sampler_options *b);
 
 /* The known samplers with a line about each. */
-void sampler_print_known(FILE *stream);
+extern const glossary sampler_glossary;
 
 #endif

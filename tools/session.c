@@ -14,7 +14,8 @@
 #define COMPUTE_ROW                                                                                          \
     {                                                                                                        \
         .name = "compute", .placeholder = "NAME", .kind = OPTION_STRING, .offset = AT(compute),              \
-        .default_text = "$VIPO_COMPUTE, else the fastest here", .help = "kernels: ref, avx2 or avx512"       \
+        .choice = compute_name, .default_text = "$VIPO_COMPUTE, else the fastest here",                      \
+        .help = "kernels: ref, avx2 or avx512"                                                               \
     }
 
 const option input_option_table[] = {
@@ -24,6 +25,7 @@ const option input_option_table[] = {
      .placeholder = "FILE",
      .kind = OPTION_STRING,
      .offset = AT(image),
+     .endings = "png jpg jpeg",
      .help = "what the robot sees now, PNG or JPEG"},
     {.name = "text",
      .letter = 't',

@@ -12,6 +12,12 @@ static const char *device_name(int i)
     return i < 2 ? names[i] : NULL;
 }
 
+const char *compute_name(int i)
+{
+    static const char *const names[] = {"ref", "avx2", "avx512"};
+    return i < 3 ? names[i] : NULL;
+}
+
 #define AT(member) offsetof(common_options, member)
 const option common_option_table[] = {
     {.name = "json", .kind = OPTION_FLAG, .offset = AT(json), .help = "print results as JSON"},

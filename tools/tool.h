@@ -20,8 +20,17 @@ typedef struct common_options {
     const char *device;
 } common_options;
 extern const option common_option_table[];
+/* Kernels that --compute can name; which of them there are depends on the machine. */
+const char *compute_name(int i);
 
 typedef struct tool tool;
+
+/* Names that the help of a command explains, such as samplers. */
+typedef struct glossary {
+    const char *title;
+    const char *(*name)(int i); /* i-th name, NULL past the end */
+    const char *(*meaning)(int i);
+} glossary;
 
 typedef struct command {
     const char *name;
@@ -29,12 +38,13 @@ typedef struct command {
     const char *usage;   /* what follows the name */
     const char *description;
     const option_group *groups;
+    const glossary *glossary;           /* printed after the options; may be NULL */
     const char *examples;               /* lines, without indent */
     size_t values_size;                 /* of the struct that the options fill */
     size_t common;                      /* offset of its common_options */
     int min_arguments, max_arguments;   /* besides options */
+    const char *(*argument)(int i);     /* what they can be; NULL: files */
     void (*set_defaults)(void *values); /* on zeroed memory; NULL: zeros */
-    void (*print_more)(FILE *stream);   /* further help after the options; may be NULL */
     int (*run)(tool *t, void *values);  /* returns the exit status */
 } command;
 

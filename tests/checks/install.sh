@@ -1,5 +1,6 @@
 #!/bin/sh
-# install.sh BUILD CMAKE: an installed vipo is found by pkg-config and by CMake, and works from anywhere.
+# install.sh BUILD CMAKE: an installed vipo is found by pkg-config and by CMake, and works from anywhere; its
+# manual pages and completion scripts lie where man and the shells look.
 set -eu
 build=$1
 cmake=$2
@@ -33,4 +34,15 @@ test -s one.gif
 by-cmake/program "$model" "$image" "door open" two.gif
 cmp one.gif two.gif
 vipo/bin/vipo preprocess --preset mw --image "$image" --out frame.npy
+
+# a manual page for every command, and completion where each shell looks for it
+vipo/bin/vipo help --man | cmp - vipo/share/man/man1/vipo.1
+commands=$(vipo/bin/vipo help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
+for command in $commands; do
+    vipo/bin/vipo help --man "$command" | cmp - "vipo/share/man/man1/vipo-$command.1"
+done
+test "$(find vipo/share/man -type f | wc -l)" -eq "$(($(echo "$commands" | wc -w) + 1))"
+vipo/bin/vipo help --completion bash | cmp - vipo/share/bash-completion/completions/vipo
+vipo/bin/vipo help --completion zsh | cmp - vipo/share/zsh/site-functions/_vipo
+vipo/bin/vipo help --completion fish | cmp - vipo/share/fish/vendor_completions.d/vipo.fish
 echo "$expected: installed, found by pkg-config and by CMake"

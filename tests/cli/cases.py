@@ -83,6 +83,19 @@ def _(run):
             expect(len(line) <= 92 or example, "help of %s has a long line: %s", name, line)
 
 
+case("usage", "help --man", "help --man", out=r'^[.]TH VIPO 1 "" "vipo [0-9.]+" .*[.]SH NAME.*vipo\\-version')
+case("usage", "help --man of a command", "help plan --man", out=r'^[.]TH VIPO\\-PLAN 1 .*[.]SH OPTIONS.*\\fB\\-\\-sampler\\fR \\fINAME\\fR')
+case("usage", "help --markdown", "help --markdown", out=r"^[|] command [|] does [|]\n.*commands/version.md")
+case("usage", "help --markdown of a command", "help --markdown denoise", out=r"^```\nvipo denoise .*[|] `-T`, `--t LIST` [|] timestep.* [|] required [|]\n")
+case("usage", "help --json of a command", "help --json plan",
+     json={"name": "plan", "options": lambda o: {"ddim", "draft-target"} <= set(next(x for x in o if x["name"] == "sampler")["choices"])})
+case("usage", "help --json", "help --json", rows=lambda rows: expect([r["name"] for r in rows] == COMMANDS, "commands %s", [r["name"] for r in rows]))
+for shell, begins in (("bash", "# bash completion for vipo"), ("zsh", "#compdef vipo\n"), ("fish", "# fish completion for vipo")):
+    case("usage", "help --completion " + shell, "help --completion " + shell, out="^" + begins)
+case("usage", "help: unknown shell", "help --completion tcsh", code=2, err="expected bash, zsh or fish")
+case("usage", "help: completion of one command", "help plan --completion bash", code=2, err="for all commands at once, unexpected argument 'plan'")
+case("usage", "help: two forms", "help plan --man --markdown", code=2, err="one of --man, --markdown, --completion and --json")
+
 INPUTS = "--model {model} --image {image} --text 'door open'"
 case("usage", "plan without a model", "plan --image {image} --text a --out a.gif", code=2, err="--model DIR is missing")
 case("usage", "plan without an image", "plan --model {model} --text a --out a.gif", code=2, err="--image FILE .or --cond")
