@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what vipo needs to build and test on Debian. When everything is there it needs neither the
-# network nor root, and says so in one line. Details go to build/setup.log.
+# Installs what vipo needs to build and test on Debian, and fetches MuJoCo and Meta-World's models for the simulator
+# (scripts/setup_mujoco.py). When everything is there it needs neither the network nor root, and says so. What only
+# the simulator needs is not essential: if it cannot be had there is a warning. Details go to build/setup.log.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -8,10 +9,51 @@ cd "$(dirname "$0")/.."
 programs="gcc:gcc cmake:cmake ninja:ninja-build pkg-config:pkg-config python3:python3"
 libraries="libc6-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libgif-dev libavformat-dev libavcodec-dev
     libswscale-dev libavutil-dev libutf8proc-dev libpcre2-dev librandom123-dev libzip-dev libcmocka-dev"
+# OpenGL without a screen, opened at run time by `vipo sim render`
+simulator_libraries="libegl1 libgl1-mesa-dri libosmesa6"
 
 fail() {
     echo "setup: $1" >&2
     exit 1
+}
+warn() {
+    echo "setup: warning: $1" >&2
+}
+
+# The packages among $@ that are not installed.
+not_installed() {
+    for package; do
+        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=""
+        [ "$state" = installed ] || printf ' %s' "$package"
+    done
+}
+
+log=build/setup.log
+apt() {
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1 </dev/null
+}
+updated=""
+# Installs packages; otherwise says why not and returns 1.
+install_packages() {
+    command -v apt-get >/dev/null || { problem="no apt-get here; install these packages, then repeat: $*" && return 1; }
+    if [ "$(id -u)" = 0 ]; then
+        as_root=""
+    elif command -v sudo >/dev/null; then
+        as_root="sudo"
+    else
+        problem="neither root nor sudo; ask for these packages to be installed: $*"
+        return 1
+    fi
+    mkdir -p build
+    echo "setup: installing $# packages (log: $log): $*"
+    # A fresh machine has no package lists, an old one stale lists; an update that fails matters only if the
+    # installation fails too.
+    [ "$updated" ] || { : >"$log"; apt update || true; }
+    updated=yes
+    apt install -y --no-install-recommends "$@" || {
+        problem="apt-get could not install the packages, see $log: $*"
+        return 1
+    }
 }
 
 missing=""
@@ -19,44 +61,27 @@ for pair in $programs; do
     command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair#*:}"
 done
 if command -v dpkg-query >/dev/null; then
-    for package in $libraries; do
-        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) || state=""
-        [ "$state" = installed ] || missing="$missing $package"
-    done
+    # shellcheck disable=SC2086  # the lists are meant to be split
+    missing="$missing$(not_installed $libraries)"
+    # shellcheck disable=SC2086
+    wanted=$(not_installed $simulator_libraries)
 elif [ -n "$missing" ]; then
     fail "this is not Debian; install what these packages hold, then repeat:$missing"
 else
     echo "setup: this is not Debian, so the libraries are not checked here (needed: README.md)"
-    exit 0
-fi
-missing=${missing# }
-
-if [ -z "$missing" ]; then
-    echo "setup: all packages are there"
-    exit 0
-fi
-command -v apt-get >/dev/null || fail "no apt-get here; install these packages, then repeat: $missing"
-if [ "$(id -u)" = 0 ]; then
-    as_root=""
-elif command -v sudo >/dev/null; then
-    as_root="sudo"
-else
-    fail "neither root nor sudo; ask for these packages to be installed: $missing"
+    wanted=""
 fi
 
-mkdir -p build
-log=build/setup.log
-echo "setup: installing $(echo "$missing" | wc -w) packages (log: $log): $missing"
-apt() {
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@" >>"$log" 2>&1 </dev/null
+# shellcheck disable=SC2086
+[ -z "$missing" ] || install_packages $missing || {
+    [ ! -f "$log" ] || tail -n 15 "$log" >&2
+    fail "$problem"
 }
-: >"$log"
-# A fresh machine has no package lists, an old one stale lists; an update that fails matters only if the
-# installation fails too.
-apt update || true
-# shellcheck disable=SC2086  # the list is meant to be split
-apt install -y --no-install-recommends $missing || {
-    tail -n 15 "$log" >&2
-    fail "apt-get could not install the packages, see $log"
+fetched() {
+    [ -d deps/mujoco-3.3.0 ] && [ -d deps/metaworld-3.1.1 ]
 }
-echo "setup: done"
+fetched || python3 -m pip --version >/dev/null 2>&1 || wanted="$wanted python3-pip"
+# shellcheck disable=SC2086
+[ -z "$wanted" ] || install_packages $wanted || warn "$problem"
+scripts/setup_mujoco.py || warn "vipo is built without the simulator (vipo sim) until that succeeds"
+[ "$missing$wanted" ] && echo "setup: done" || echo "setup: all packages are there"

@@ -12,6 +12,10 @@
 
 #include "vipo/vipo.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* ---- 1. what there is ------------------------------------------------------------------------- */
 
 /* farama-v3: Meta-World 3.1.1, the current public benchmark. avdc-v2: the patched Meta-World v2 that AVDC's and the paper's
@@ -140,5 +144,9 @@ typedef struct vipo_sim_replay_result {
 } vipo_sim_replay_result;
 VIPO_API vipo_status vipo_sim_replay(vipo_sim *sim, const char *path, vipo_sim_replay_result *out,
                                      vipo_error *error);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-LEFT_OUT = {".git", ".venv", "build", "out", "__pycache__"}
+LEFT_OUT = {".git", ".venv", "build", "deps", "out", "__pycache__"}
 SKIPPED = 77
 
 
