@@ -129,11 +129,34 @@ static int check(tool *t, const plan_options *options)
     return !options->trace || tool_can_write(t, options->trace) ? STATUS_DONE : STATUS_FAILED;
 }
 
+/* What auto chose, and why. */
+static json_t *choice_json(const vipo_sampler_choice *choice)
+{
+    json_t *const out = json_object(), *const batch = json_object(), *const candidates = json_array();
+    json_object_set_new(batch, "fixed", json_number(choice->seconds_fixed));
+    json_object_set_new(batch, "per_row", json_number(choice->seconds_per_row));
+    for (int i = 0; i < choice->n_candidates; i++) {
+        json_t *const candidate = json_object();
+        json_object_set_new(candidate, "sampler", json_text(choice->candidates[i].sampler));
+        json_object_set_new(candidate, "distance", json_number(choice->candidates[i].distance));
+        json_object_set_new(candidate, "predicted_seconds", json_number(choice->candidates[i].seconds));
+        json_array_append_new(candidates, candidate);
+    }
+    json_object_set_new(out, "chosen", json_text(choice->candidates[choice->chosen].sampler));
+    json_object_set_new(out, "distance", json_number(choice->distance));
+    json_object_set_new(out, "within", json_boolean(choice->within));
+    json_object_set_new(out, "batch_seconds", batch);
+    json_object_set_new(out, "measure_seconds", json_number(choice->measure_seconds));
+    json_object_set_new(out, "candidates", candidates);
+    return out;
+}
+
 static int print_json(tool *t, const plan_options *options, const session *s, const vipo_request *request,
                       const vipo_plan *plan)
 {
     json_t *const out = json_object(), *const files = json_array(), *const video = json_object();
     json_object_set_new(out, "sampler", json_text(plan->sampler));
+    if (plan->choice) json_object_set_new(out, "auto", choice_json(plan->choice));
     json_object_set_new(out, "samples", json_integer(request->samples));
     json_object_set_new(out, "seed", json_integer((json_int_t)request->seed));
     json_object_set_new(out, "rng", json_text(rng_name((int)options->rng)));
@@ -172,6 +195,11 @@ static int print_summary(tool *t, const plan_options *options, const session *s,
         if (used->threshold_growth != 0) printf(" %+g a round", used->threshold_growth);
         printf(" (L2; rms %.4f)\n", used->threshold / sqrt(values));
     }
+    if (plan->choice)
+        printf("chosen by auto: %s, %s distance %g; measuring took %.2f s\n",
+               plan->choice->candidates[plan->choice->chosen].sampler,
+               plan->choice->within ? "within" : "the nearest, none is within", plan->choice->distance,
+               plan->choice->measure_seconds);
     for (int i = 0; i < options->out.count; i++) tool_print_file(t, options->out.items[i]);
     if (options->trace) tool_print_file(t, options->trace);
     return STATUS_DONE;

@@ -62,6 +62,15 @@ const option sampler_option_table[] = {
      .offset = AT(form),
      .choice = ab2_form_name,
      .help = "what ab2 extrapolates"},
+    {.name = "distance",
+     .placeholder = "X",
+     .kind = OPTION_DOUBLE,
+     .offset = AT(distance),
+     .min = 0,
+     .max = 1000,
+     .help =
+         "auto: largest distance to the exact flow, rms in [-1,1] units; the fastest sampler within it is "
+         "taken"},
     GUIDANCE_ROW,
     {0},
 };
@@ -129,6 +138,7 @@ static const struct {
     {"grid", " ddim dpm-solver++ unipc ab2 "},
     {"order", " unipc "},
     {"form", " ab2 "},
+    {"distance", " auto "},
 };
 
 static bool setting_belongs(const char *sampler, const char *setting, char *message)
@@ -143,6 +153,10 @@ static bool setting_belongs(const char *sampler, const char *setting, char *mess
         }
     if (is_draft_target(sampler) && strcmp(setting, "steps") == 0) {
         snprintf(message, MESSAGE_SIZE, "%s has no --steps, its steps follow from the strides", sampler);
+        return false;
+    }
+    if (strcmp(sampler, "auto") == 0 && strcmp(setting, "steps") == 0) {
+        snprintf(message, MESSAGE_SIZE, "auto has no --steps, it chooses them by --distance");
         return false;
     }
     if (!is_draft_target(sampler) && option_find(draft_target_option_table, setting)) {
@@ -262,7 +276,8 @@ bool sampler_equal(const vipo_sampler_options *a, const vipo_sampler_options *b)
            a->draft_stride == b->draft_stride && a->target_stride == b->target_stride &&
            a->threshold == b->threshold && a->threshold_growth == b->threshold_growth &&
            a->chunk_rule == b->chunk_rule && a->draft_reuse == b->draft_reuse && a->order == b->order &&
-           a->form == b->form && strcmp(a->grid ? a->grid : "", b->grid ? b->grid : "") == 0;
+           a->form == b->form && a->distance == b->distance &&
+           strcmp(a->grid ? a->grid : "", b->grid ? b->grid : "") == 0;
 }
 
 const glossary sampler_glossary = {"Samplers", vipo_sampler_name, vipo_sampler_summary};

@@ -201,8 +201,8 @@ typedef enum vipo_chunk_rule { VIPO_CHUNK_FRESH, VIPO_CHUNK_REMAINDER } vipo_chu
 typedef enum vipo_ab2_form { VIPO_AB2_X0, VIPO_AB2_R } vipo_ab2_form;
 
 typedef struct vipo_sampler_options {
-    const char
-        *name; /* "ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target", "draft-target-lazy" */
+    const char *
+        name; /* "ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target", "draft-target-lazy", "auto" */
     int steps; /* 1..timesteps; 0: the sampler's default (ddim 100, the multistep solvers 12, ddpm always all) */
     /* Time grid of ddim and the multistep solvers: "uniform", or "s:P,Q" (also "s/P/Q"): t = round(-1 + T u^P / (u^P +
      * (1-u)^Q)), u = i / steps, finer at both ends. NULL: ddim uniform, ab2 s:1.7,1.15, the others s:1.7,1.5. */
@@ -218,12 +218,33 @@ typedef struct vipo_sampler_options {
     double threshold_growth; /* added per round */
     vipo_chunk_rule chunk_rule;
     bool draft_reuse; /* the first target step takes the draft's own network output */
+    /* auto: largest wanted distance to the exact flow, rms in [-1,1] units; the fastest sampler within it is taken, or
+     * the nearest one if there is none. It sets everything else itself, but for guidance. */
+    double distance;
 } vipo_sampler_options;
 
 VIPO_API void vipo_sampler_default_options(vipo_sampler_options *options);
 /* Name of sampler i, NULL past the end; a line that says what it is. */
 VIPO_API const char *vipo_sampler_name(int i);
 VIPO_API const char *vipo_sampler_summary(int i);
+
+/* A sampler with settings that "auto" may choose. */
+typedef struct vipo_sampler_candidate {
+    char sampler[40]; /* name and settings as `vipo compare` reads them: "ab2:12", "draft-target:chunk=10" */
+    double distance;  /* recorded: rms distance to the exact flow in [-1,1] units */
+    double seconds;   /* predicted for the request at hand */
+} vipo_sampler_candidate;
+
+/* What "auto" chose, and why. A network call of b rows is taken to last seconds_fixed + seconds_per_row b. */
+enum { VIPO_MAX_CANDIDATES = 32 };
+typedef struct vipo_sampler_choice {
+    double distance; /* wanted */
+    double seconds_fixed, seconds_per_row;
+    double measure_seconds; /* spent on measuring; 0: known from an earlier plan */
+    int n_candidates, chosen;
+    bool within; /* the chosen one is within the wanted distance; else none is */
+    vipo_sampler_candidate candidates[VIPO_MAX_CANDIDATES];
+} vipo_sampler_choice;
 
 /* ---- 5. planning ------------------------------------------------------------------------------ */
 
@@ -262,11 +283,12 @@ typedef struct vipo_request {
 VIPO_API void vipo_request_default(vipo_request *request);
 
 typedef struct vipo_plan {
-    vipo_array video; /* [samples][frames][H][W][3], (x+1)/2: nominally [0,1], not clipped */
-    char sampler[64]; /* resolved name with settings, e.g. "ddim-100" */
-    int calls;        /* batched denoiser calls */
-    int evaluations;  /* calls x rows, summed over samples */
-    int network_rows; /* rows the network really ran: evaluations, doubled by guidance */
+    vipo_array video;            /* [samples][frames][H][W][3], (x+1)/2: nominally [0,1], not clipped */
+    char sampler[64];            /* resolved name with settings, e.g. "ddim-100" */
+    vipo_sampler_choice *choice; /* auto: why that one; owned. NULL: the request named a sampler */
+    int calls;                   /* batched denoiser calls */
+    int evaluations;             /* calls x rows, summed over samples */
+    int network_rows;            /* rows the network really ran: evaluations, doubled by guidance */
     int rounds, drafted,
         accepted;        /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
     double seconds;      /* sampling alone, without text encoding and loading */
@@ -282,6 +304,13 @@ VIPO_API void vipo_plan_free(vipo_plan *plan);
 VIPO_API vipo_status vipo_planner_encode_text(vipo_planner *planner, const char *text, int32_t *ids,
                                               int *n_ids, vipo_array *out, const vipo_callbacks *callbacks,
                                               vipo_error *error);
+
+/* Times network calls of made-up input: seconds[i] is the shortest of `repeat` calls of rows[i] rows. Batches of more
+ * rows than the planner runs at once are split as plans split them. One more call, of rows[0] rows, goes before and is
+ * not timed. c(b) = seconds(b) / seconds(1) is what a batch costs. */
+VIPO_API vipo_status vipo_planner_measure_batches(vipo_planner *planner, const int *rows, int n, int repeat,
+                                                  double *seconds, const vipo_callbacks *callbacks,
+                                                  vipo_error *error);
 
 /* Root mean square of a - b; arrays of equal size. In [-1,1] units for two plans: 2 x this value. */
 VIPO_API double vipo_array_rms_difference(const vipo_array *a, const vipo_array *b);

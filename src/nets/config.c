@@ -217,6 +217,35 @@ static vipo_status parse_diffusion(vipo_diffusion_config *out, const json_t *roo
     return VIPO_OK;
 }
 
+/* "calibration": {"samplers": [{"sampler": "ab2:12", "distance": 0.0138}, ...]} */
+static vipo_status parse_distances(vipo_config *out, const json_t *root, const char *file, vipo_error *error)
+{
+    const json_t *calibration = NULL;
+    VIPO_TRY(vipo_json_object(root, (vipo_json_at){file, ""}, "calibration", false, &calibration, error));
+    const json_t *list = json_object_get(calibration, "samplers");
+    if (!list || json_is_null(list)) return VIPO_OK;
+    if (!json_is_array(list) || json_array_size(list) > VIPO_MAX_CANDIDATES)
+        return vipo_fail(error, VIPO_FORMAT,
+                         "%s: calibration.samplers: expected a list of at most %d objects", file,
+                         (int)VIPO_MAX_CANDIDATES);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        vipo_sampler_candidate *entry = &out->distances[i];
+        char path[48];
+        snprintf(path, sizeof path, "calibration.samplers[%zu]", i);
+        const json_t *object = json_array_get(list, i);
+        if (!json_is_object(object))
+            return vipo_fail(error, VIPO_FORMAT, "%s: %s: expected an object with sampler and distance", file,
+                             path);
+        const char *name = NULL;
+        VIPO_TRY(vipo_json_string(object, (vipo_json_at){file, path}, "sampler", true, &name, error));
+        VIPO_TRY(vipo_json_double(object, (vipo_json_at){file, path}, "distance", true, 0, 1e6,
+                                  &entry->distance, error));
+        snprintf(entry->sampler, sizeof entry->sampler, "%s", name);
+    }
+    out->n_distances = (int)json_array_size(list);
+    return VIPO_OK;
+}
+
 vipo_status vipo_config_parse(vipo_config *out, const json_t *root, const char *file, vipo_error *error)
 {
     memset(out, 0, sizeof *out);
@@ -226,6 +255,7 @@ vipo_status vipo_config_parse(vipo_config *out, const json_t *root, const char *
     snprintf(out->name, sizeof out->name, "%s", name);
     VIPO_TRY(parse_unet(&out->unet, root, file, error));
     VIPO_TRY(parse_diffusion(&out->diffusion, root, file, error));
+    VIPO_TRY(parse_distances(out, root, file, error));
     const json_t *text = NULL;
     VIPO_TRY(vipo_json_object(root, (vipo_json_at){file, ""}, "text_encoder", false, &text, error));
     if (text) {

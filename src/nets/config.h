@@ -48,6 +48,9 @@ typedef struct vipo_config {
     vipo_diffusion_config diffusion;
     bool has_text; /* text is filled in */
     vipo_text_config text;
+    /* the model's own distances of samplers, for sampler "auto"; names are checked by sampling/auto.h */
+    vipo_sampler_candidate distances[VIPO_MAX_CANDIDATES];
+    int n_distances;
 } vipo_config;
 
 /* Reads and checks root, which came from a file called `file`; sizes that contradict each other are refused

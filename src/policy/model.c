@@ -7,6 +7,7 @@
 
 #include "core/json_util.h"
 #include "core/log.h"
+#include "sampling/auto.h"
 #include "weights/safetensors.h"
 
 enum { PATH_ROOM = 4096 };
@@ -34,6 +35,7 @@ static vipo_status read_config(const char *folder, vipo_config *config, vipo_pre
     json_t *root;
     VIPO_TRY(vipo_json_load(&root, path, error));
     vipo_status status = vipo_config_parse(config, root, path, error);
+    if (status == VIPO_OK) status = vipo_auto_check_own(config->distances, config->n_distances, path, error);
     if (status == VIPO_OK)
         status = vipo_preprocess_from_config(preprocess, root, config->unet.height, config->unet.width, path,
                                              error);

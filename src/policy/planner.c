@@ -327,15 +327,13 @@ static int largest_batch(const vipo_request *request, const vipo_sampler *sample
     return rows > 1024 ? 1024 : (int)rows;
 }
 
-vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request, vipo_plan *out,
-                              vipo_error *error)
+/* A checked request whose sampler has been resolved. */
+static vipo_status make_plan(vipo_planner *planner, const vipo_request *request, vipo_plan *out,
+                             vipo_error *error)
 {
-    memset(out, 0, sizeof *out);
     const vipo_sampler *sampler;
     const vipo_schedule *schedule = &planner->model->schedule;
-    VIPO_TRY(check_request(planner, request, error));
     VIPO_TRY(vipo_sampler_find(&sampler, request->sampler.name, error));
-    VIPO_TRY(sampler->check(&request->sampler, schedule, error));
     VIPO_TRY(vipo_planner_reserve(planner, largest_batch(request, sampler), error));
     sampler->describe(&request->sampler, schedule, out->sampler, sizeof out->sampler);
 
@@ -364,6 +362,17 @@ vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request
     vipo_noise_close(&p.noise);
     vipo_aligned_free(memory);
     vipo_aligned_free(p.task);
+    return status;
+}
+
+vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request, vipo_plan *out,
+                              vipo_error *error)
+{
+    memset(out, 0, sizeof *out);
+    VIPO_TRY(check_request(planner, request, error));
+    vipo_request resolved = *request;
+    vipo_status status = vipo_planner_resolve(planner, &resolved, &out->choice, error);
+    if (status == VIPO_OK) status = make_plan(planner, &resolved, out, error);
     if (status != VIPO_OK) vipo_plan_free(out);
     return status;
 }
@@ -372,5 +381,6 @@ void vipo_plan_free(vipo_plan *plan)
 {
     if (!plan) return;
     vipo_array_free(&plan->video);
+    free(plan->choice);
     memset(plan, 0, sizeof *plan);
 }

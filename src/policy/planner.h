@@ -1,11 +1,12 @@
 /* One session on a model: threads, memory for the network's batches, and the arrow from task to plan. Public
  * functions: vipo/vipo.h. planner.c keeps the session and plans; noise.c draws a plan's noise; task.c turns
  * texts and tokens into task embeddings; rows.c runs the network on batches of any size; denoise.c serves
- * single calls. */
+ * single calls; auto.c resolves sampler "auto". */
 #ifndef VIPO_POLICY_PLANNER_H
 #define VIPO_POLICY_PLANNER_H
 
 #include "policy/model.h"
+#include "sampling/auto.h"
 
 struct vipo_planner {
     const vipo_model *model;
@@ -20,6 +21,8 @@ struct vipo_planner {
     float *row_task;    /* [batch][embedding] */
     int *row_t;         /* [batch] */
     size_t arena_bytes; /* of all of the above */
+    vipo_batch_cost batch_cost;
+    bool batch_cost_known; /* measured, at the first plan with sampler "auto" */
 };
 
 /* Floats of one video and of one condition frame. */
@@ -28,6 +31,13 @@ size_t vipo_planner_cond_size(const vipo_planner *planner);
 
 /* Makes room for network batches of `rows` rows (at most max_batch are run at once). */
 vipo_status vipo_planner_reserve(vipo_planner *planner, int rows, vipo_error *error);
+
+/* ---- auto.c ---- */
+
+/* Checks the request's sampler settings. "auto" is replaced by the settings of the chosen sampler, and *out, to be freed
+ * by free(), says why; else *out is NULL. */
+vipo_status vipo_planner_resolve(vipo_planner *planner, vipo_request *request, vipo_sampler_choice **out,
+                                 vipo_error *error);
 
 /* ---- task.c ---- */
 

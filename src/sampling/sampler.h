@@ -55,6 +55,7 @@ extern const vipo_sampler vipo_sampler_unipc;
 extern const vipo_sampler vipo_sampler_ab2;
 extern const vipo_sampler vipo_sampler_draft_target;
 extern const vipo_sampler vipo_sampler_draft_target_lazy;
+extern const vipo_sampler vipo_sampler_auto; /* name, summary and check only: sampling/auto.h */
 
 /* By name; an unknown one is answered with the list of known ones. */
 vipo_status vipo_sampler_find(const vipo_sampler **out, const char *name, vipo_error *error);

@@ -43,6 +43,22 @@ void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round)
                    round->calls, "evals", round->evals));
 }
 
+void vipo_trace_choice(const vipo_callbacks *callbacks, const vipo_sampler_choice *choice)
+{
+    if (!listening(callbacks)) return;
+    json_t *candidates = json_array();
+    for (int i = 0; i < choice->n_candidates; i++) {
+        const vipo_sampler_candidate *c = &choice->candidates[i];
+        json_array_append_new(candidates, json_pack("{s:s, s:f, s:f}", "sampler", c->sampler, "distance",
+                                                    c->distance, "predicted_seconds", c->seconds));
+    }
+    send(callbacks, json_pack("{s:s, s:s, s:f, s:b, s:{s:f, s:f}, s:f, s:o}", "event", "auto", "sampler",
+                              choice->candidates[choice->chosen].sampler, "distance", choice->distance,
+                              "within", choice->within, "batch_seconds", "fixed", choice->seconds_fixed,
+                              "per_row", choice->seconds_per_row, "measure_seconds", choice->measure_seconds,
+                              "candidates", candidates));
+}
+
 void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
                     int network_rows, double seconds, size_t peak_bytes)
 {

@@ -23,6 +23,10 @@ typedef struct vipo_round {
 } vipo_round;
 void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round);
 
+/* {"event":"auto","sampler":"ab2:12","distance":0.015,"within":true,"batch_seconds":{"fixed":...,"per_row":...},
+ * "measure_seconds":...,"candidates":[{"sampler":...,"distance":...,"predicted_seconds":...}, ...]} */
+void vipo_trace_choice(const vipo_callbacks *callbacks, const vipo_sampler_choice *choice);
+
 /* {"event":"end","calls":18,"evals":50,"seconds":1.5,"peak_bytes":...} */
 void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
                     int network_rows, double seconds, size_t peak_bytes);

@@ -57,7 +57,7 @@ case("usage", "-h", "-h", out="^Usage: vipo COMMAND" + EVERY_COMMAND)
 case("usage", "version", "version", out=r"^vipo \d+\.\d+\.\d+\n$")
 case("usage", "--version", "--version", out=r"^vipo \d+\.\d+\.\d+\n$")
 case("usage", "version --json", "version --json",
-     json={"version": lambda v: v.count(".") == 2, "samplers": ["ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target", "draft-target-lazy"]})
+     json={"version": lambda v: v.count(".") == 2, "samplers": ["ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target", "draft-target-lazy", "auto"]})
 case("usage", "unknown command", "pln", code=2, err="unknown command 'pln', did you mean plan[?].*plan, compare.*version")
 case("usage", "a command that is nothing like the others", "zzzzzzzz", code=2, err="expected plan, compare")
 case("usage", "help on an unknown command", "help nonsense", code=2, err="unknown command 'nonsense'")
@@ -113,7 +113,7 @@ case("usage", "abbreviated option", "plan --samp ddim", code=2, err="did you mea
 case("usage", "plain argument", "plan frame.png", code=2, err="(--model DIR is missing|unexpected argument)")
 case("usage", "plain argument after --", "version -- --json", code=2, err="unexpected argument '--json'")
 case("usage", "unknown sampler", "plan " + INPUTS + " --out a.gif --sampler ddmi", code=2,
-     err="ddmi: unknown, expected ddpm, ddim, .* or draft-target-lazy .did you mean dd")
+     err="ddmi: unknown, expected ddpm, ddim, .* or auto .did you mean dd")
 case("usage", "unknown chunk rule", "plan --chunk-rule new", code=2, err="expected fresh or remainder")
 for option, value in [("chunk", "0"), ("chunk", "-1"), ("chunk", "6x"), ("chunk", "6.5"), ("chunk", "''"), ("chunk", "' 6'"),
                       ("chunk", "1e3"), ("chunk", "99999999999999999999"), ("steps", "0"), ("samples", "0"),
@@ -130,6 +130,11 @@ case("usage", "chunk with ddim", "plan " + INPUTS + " -o a.gif --sampler ddim --
 case("usage", "steps with draft-target", "plan " + INPUTS + " -o a.gif -s draft-target -n 3", code=2, err="draft-target has no --steps")
 case("usage", "strides that do not divide", "plan " + INPUTS + " -o a.gif -s draft-target --target-stride 3", code=2,
      err="target stride must divide the draft stride, found 3 and 10")
+case("usage", "auto with steps", "plan " + INPUTS + " -o a.gif -s auto -n 3", code=2, err="auto has no --steps")
+case("usage", "auto with a grid", "plan " + INPUTS + " -o a.gif -s auto --grid uniform", code=2, err="--grid is a setting of .*, but the sampler is auto")
+case("usage", "auto with a chunk", "plan " + INPUTS + " -o a.gif -s auto --chunk 3", code=2, err="--chunk is a setting of draft-target, but the sampler is auto")
+case("usage", "distance with ddim", "plan " + INPUTS + " -o a.gif -s ddim --distance 0.1", code=2, err="--distance is a setting of auto only")
+case("usage", "negative distance", "plan " + INPUTS + " -o a.gif -s auto --distance -1", code=2, err="expected a number from 0")
 case("usage", "no CUDA", "plan " + INPUTS + " -o a.gif --device cuda", code=1, err="not built with CUDA, use --device cpu")
 case("usage", "no CUDA for version either", "version --device cuda", code=1, err="not built with CUDA")
 
@@ -299,6 +304,39 @@ case("plan", "draft-target with all settings", "plan " + INPUTS + " -s draft-tar
      json={"rounds": 2, "accepted": 5, "drafted": 5})
 
 
+def check_auto(auto):
+    names = [c["sampler"] for c in auto["candidates"]]
+    chosen = auto["candidates"][names.index(auto["chosen"])]
+    fits = [c for c in auto["candidates"] if c["distance"] <= auto["distance"]]
+    return (auto["within"] and chosen in fits and chosen["predicted_seconds"] == min(c["predicted_seconds"] for c in fits)
+            and {"ab2:12", "draft-target", "ddim:100"} <= set(names) and positive(auto["measure_seconds"])
+            and sum(auto["batch_seconds"].values()) > 0 and set(auto["batch_seconds"]) == {"fixed", "per_row"})
+
+
+AUTO = "plan " + INPUTS + " --sampler auto --distance 0.06"
+case("plan", "auto", AUTO + " --json",
+     json={"auto": check_auto, "sampler": lambda s: s.split("-")[0] in ("ab2", "ddim", "unipc2", "draft"), "calls": positive})
+case("plan", "auto says why", AUTO + " -v -o V.npy", out=r"^(ab2|ddim|unipc|draft).* calls, .*chosen by auto: \S+, within distance 0[.]06; measuring took [0-9.]+ s\n",
+     err=r"\nvipo plan: sampler auto: [a-z].*, the fastest within distance 0.06 .recorded distance 0.0.* s predicted.; a network call of b rows takes",
+     files={"V.npy": (1,) + VIDEO})
+case("plan", "auto that cannot be as near", "plan " + INPUTS + " -s auto --distance 0 --json", json={"auto": lambda a: a["within"] is False})
+
+
+@special("plan", "trace of auto")
+def _(run):
+    code, out, err = run.run(AUTO + " --trace t.jsonl --json")
+    expect(code == 0, "exit status %d: %s", code, err)
+    with open(run.path("t.jsonl")) as file:
+        events = [json.loads(line) for line in file]
+    summary = json.loads(out)
+    expect([e["event"] for e in events].count("auto") == 1 and events[0]["event"] == "auto", "events %s", events[:2])
+    expect(events[0]["sampler"] == summary["auto"]["chosen"], "%s in the trace, %s printed", events[0]["sampler"], summary["auto"]["chosen"])
+    for ours, printed in zip(events[0]["candidates"], summary["auto"]["candidates"]):
+        expect(ours["sampler"] == printed["sampler"] and abs(ours["distance"] - printed["distance"]) < 1e-6
+               and abs(ours["predicted_seconds"] / printed["predicted_seconds"] - 1) < 1e-6, "%s in the trace, %s printed", ours, printed)
+    expect(events[-1]["sampler"] == summary["sampler"], "last event %s", events[-1])
+
+
 @special("plan", "the same seed gives the same plan, with any number of threads")
 def _(run):
     line = "plan " + INPUTS + QUICK + " -q -o %s --seed %d --threads %d"
@@ -385,6 +423,9 @@ case("compare", "the reference need not be in the list", "compare " + INPUTS + "
      rows=lambda rows: expect([r["sampler"] for r in rows] == ["ddim-3", "ddim-1"], "rows %s", rows))
 case("compare", "noise and guidance", "compare " + INPUTS + " --reference ddim:2 --samplers ddim:1,ddim:1:guidance=0 -g 2 --noise {noise2} --json",
      rows=lambda rows: expect([r["network_rows"] for r in rows] == [8, 4, 2], "rows %s", rows))
+
+case("compare", "auto", "compare " + INPUTS + " --reference ddim:2 --samplers auto:distance=0.06,auto:distance=1 --json",
+     rows=lambda rows: expect(len(rows) == 3 and all(r["sampler"] and r["rms"] > 0 for r in rows[1:]), "rows %s", rows))
 
 # ---- denoise --------------------------------------------------------------------------------------------------
 

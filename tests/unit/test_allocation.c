@@ -93,7 +93,8 @@ static bool went_through(vipo_status status, const vipo_error *error)
 }
 
 /* Everything a plan takes, with memory running out at request i; true if it went through. */
-static bool whole_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+static bool plan_job(const char *folder, const tiny_session *session, const vipo_sampler_options *sampler,
+                     const char *out, vipo_error *error)
 {
     vipo_model *model = NULL;
     vipo_planner *planner = NULL;
@@ -103,8 +104,7 @@ static bool whole_job(const char *folder, const tiny_session *session, const cha
     vipo_request_default(&request);
     request.cond = &session->cond;
     request.text = "open the door";
-    request.sampler.name = "ddim";
-    request.sampler.steps = 1;
+    request.sampler = *sampler;
     vipo_write_options write;
     vipo_write_default_options(&write);
     vipo_status status = vipo_model_open(&model, folder, NULL, error);
@@ -115,6 +115,16 @@ static bool whole_job(const char *folder, const tiny_session *session, const cha
     vipo_planner_close(&planner);
     vipo_model_close(&model);
     return went_through(status, error);
+}
+
+static bool whole_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    return plan_job(folder, session, &(vipo_sampler_options){.name = "ddim", .steps = 1}, out, error);
+}
+
+static bool auto_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    return plan_job(folder, session, &(vipo_sampler_options){.name = "auto", .distance = 1}, out, error);
 }
 
 /* The same for a conversion; `out` is the model folder. */
@@ -187,6 +197,11 @@ static void test_npy(void **state)
     fail_everywhere(whole_job, *state, "plan.npy", 400);
 }
 
+static void test_auto(void **state)
+{
+    fail_everywhere(auto_job, *state, "auto.npy", 300);
+}
+
 static void test_conversion(void **state)
 {
     fail_everywhere(conversion, *state, "converted", 150);
@@ -199,6 +214,7 @@ int main(void)
         cmocka_unit_test(test_gif),
         cmocka_unit_test(test_png),
         cmocka_unit_test(test_npy),
+        cmocka_unit_test(test_auto),
         cmocka_unit_test(test_conversion),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);

@@ -169,6 +169,48 @@ static void test_defaults(void **state)
     assert_int_equal(strlen(c.name), 63);
 }
 
+static void test_distances(void **state)
+{
+    (void)state;
+    vipo_config c;
+    accept(nested, NULL, NULL, &c);
+    assert_int_equal(c.n_distances, 0);
+    accept(nested, "calibration", "{}", &c);
+    assert_int_equal(c.n_distances, 0);
+    accept(nested, "calibration", "{\"samplers\": null}", &c);
+    assert_int_equal(c.n_distances, 0);
+    accept(nested, "calibration",
+           "{\"samplers\": [{\"sampler\": \"ab2:12\", \"distance\": 0.0138}, {\"sampler\": \"ddim:100\", "
+           "\"distance\": 0}]}",
+           &c);
+    assert_int_equal(c.n_distances, 2);
+    assert_string_equal(c.distances[0].sampler, "ab2:12");
+    assert_true(c.distances[0].distance == 0.0138);
+    assert_string_equal(c.distances[1].sampler, "ddim:100");
+    assert_true(c.distances[1].distance == 0);
+    static const struct {
+        const char *value, *part;
+    } bad[] = {
+        {"{\"samplers\": {}}", "calibration.samplers: expected a list of at most 32 objects"},
+        {"{\"samplers\": 3}", "calibration.samplers: expected a list"},
+        {"{\"samplers\": [3]}", "calibration.samplers[0]: expected an object with sampler and distance"},
+        {"{\"samplers\": [{\"distance\": 1}]}", "calibration.samplers[0].sampler"},
+        {"{\"samplers\": [{\"sampler\": 3, \"distance\": 1}]}",
+         "calibration.samplers[0].sampler: expected a string, found 3"},
+        {"{\"samplers\": [{\"sampler\": \"ddim:10\"}]}", "calibration.samplers[0].distance"},
+        {"{\"samplers\": [{\"sampler\": \"ddim:10\", \"distance\": 0}, {\"sampler\": \"a\", \"distance\": "
+         "-1}]}",
+         "calibration.samplers[1].distance"},
+        {"3", "calibration: expected an object, found 3"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        refuse(nested, "calibration", bad[i].value, VIPO_FORMAT, bad[i].part);
+    char long_list[33 * 40] = "{\"samplers\": [{}";
+    for (int i = 0; i < 32; i++) strcat(long_list, ", {}");
+    strcat(long_list, "]}");
+    refuse(nested, "calibration", long_list, VIPO_FORMAT, "expected a list of at most 32");
+}
+
 static void test_roots(void **state)
 {
     (void)state;
@@ -350,10 +392,11 @@ static void test_contradictions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model_folder), cmocka_unit_test(test_flat),
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_roots),
-        cmocka_unit_test(test_missing),      cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_unsupported),  cmocka_unit_test(test_contradictions),
+        cmocka_unit_test(test_model_folder),   cmocka_unit_test(test_flat),
+        cmocka_unit_test(test_defaults),       cmocka_unit_test(test_distances),
+        cmocka_unit_test(test_roots),          cmocka_unit_test(test_missing),
+        cmocka_unit_test(test_ranges),         cmocka_unit_test(test_unsupported),
+        cmocka_unit_test(test_contradictions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

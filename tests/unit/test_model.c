@@ -284,6 +284,15 @@ static void test_bad_config(void **state)
     test_file_write(path, wrong, sizeof wrong - 1);
     assert_refused(folder, VIPO_FORMAT, "config.json",
                    "image.width: expected an integer in 1..2048, found string \"16\"");
+    char unknown[4096];
+    const int length =
+        snprintf(unknown, sizeof unknown,
+                 "{\"calibration\": {\"samplers\": [{\"sampler\": \"ddmi:10\", \"distance\": 1}]}, %s",
+                 strchr(test_tiny_config, '{') + 1);
+    assert_true(length > 0 && length < (int)sizeof unknown);
+    test_file_write(path, unknown, (size_t)length);
+    assert_refused(folder, VIPO_FORMAT, "config.json",
+                   "calibration.samplers[0].sampler: \"ddmi:10\", expected one of ab2:6, ");
     test_file_write(path, "", 0);
     assert_refused(folder, VIPO_FORMAT, "config.json", "empty file, expected JSON");
     vipo_model_info info;
