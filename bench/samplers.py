@@ -7,9 +7,9 @@
 `run` calls `vipo compare` on every frame of examples/frames and every seed, all samplers from the same noise, and keeps the
 distances between all pairs. `table` writes one row per sampler.
 
-The flow that all samplers solve has no closed solution, so distances are measured to the mean of independent fine solutions:
-ab2 and unipc (order 3), 100 steps each, and DDIM's extrapolation 2 ddim-100 - ddim-50. Half their mean distance to one another
-is printed as the floor: smaller differences are not resolved.
+The flow that all samplers solve has no closed solution, so distances are measured to the mean of two independent fine solutions:
+unipc (order 3) with 100 steps, and DDIM's extrapolation 2 ddim-100 - ddim-50. Half their distance to one another is printed as the
+floor: smaller differences are not resolved.
 """
 import argparse
 import csv
@@ -20,13 +20,16 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-AB2, UNIPC, DDIM, COARSE = "ab2:100:grid=uniform", "unipc:100:order=3:grid=uniform", "ddim:100", "ddim:50"
+UNIPC, DDIM, COARSE = "unipc:100:order=3:grid=uniform", "ddim:100", "ddim:50"
 SUITES = {
-    "main": ["ddim:25", "ddim:20", "ddim:12", "ddim:10", "ddim:20:grid=s/1.7/1.5", "ddim:12:grid=s/1.7/1.5"]
+    "main": ["ab2:100:grid=uniform", "ddim:25", "ddim:20", "ddim:12", "ddim:10", "ddim:20:grid=s/1.7/1.5", "ddim:12:grid=s/1.7/1.5"]
     + ["%s:%d" % (name, n) for name in ("dpm-solver++", "unipc") for n in (8, 12, 20)]
     + ["unipc:%d:order=3" % n for n in (8, 12, 20)] + ["ab2:%d" % n for n in (6, 8, 10, 12, 16, 20)]
     + ["ab2:%d:form=r" % n for n in (8, 12, 20)] + ["ab2:12:grid=s/1.7/1.5", "unipc:12:grid=s/1.7/1.15"]
     + ["draft-target"] + ["draft-target-lazy" + setting for setting in ("", ":threshold=2", ":chunk=10")],
+    "core": ["ddim:12:grid=s/1.7/1.5", "dpm-solver++:12"]
+    + ["%s:%d%s" % (name, n, order) for name, order in (("unipc", ""), ("unipc", ":order=3"), ("ab2", "")) for n in (8, 12, 20)]
+    + ["ab2:12:form=r", "ab2:12:grid=s/1.7/1.5", "draft-target", "draft-target-lazy", "draft-target-lazy:threshold=2"],
     "chunks": ["draft-target:chunk=%d" % k for k in range(2, 11)],
     "thresholds": ["draft-target:threshold=%g" % x for x in (0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12)],
 }
@@ -47,41 +50,35 @@ def read_raw(path):
 def run(args):
     frames = read_frames(args.frames)[:args.first]
     done = {(line["frame"], line["seed"]) for line in read_raw(args.raw)}
-    samplers = ",".join([UNIPC, DDIM, COARSE] + SUITES[args.suite])
+    samplers = ",".join([DDIM, COARSE] + SUITES[args.suite])
     for seed in range(args.seeds):
         for i, frame in enumerate(frames):
             if (frame["file"], seed) in done:
                 continue
             command = [args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
-                       frame["text"], "--seed", str(seed), "--reference", AB2, "--samplers", samplers, "--threads", str(args.threads), "--json", "-q"]
+                       frame["text"], "--seed", str(seed), "--reference", UNIPC, "--samplers", samplers, "--threads", str(args.threads), "--json", "-q"]
             result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-            for row, name in zip(result, [AB2, UNIPC, DDIM, COARSE] + SUITES[args.suite]):
+            for row, name in zip(result, [UNIPC, DDIM, COARSE] + SUITES[args.suite]):
                 row["request"] = name
             with open(args.raw, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"frame": frame["file"], "seed": seed, "rows": result}) + "\n")
             print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
 
 
-def squared_to_reference(row, index):
-    """Squared distance to the mean m of a (ab2), u (unipc) and r = 2 d - c (DDIM extrapolated), from distances between pairs alone:
-    |x - r|^2 = 2 |x - d|^2 - |x - c|^2 + 2 |d - c|^2 and |x - m|^2 = mean |x - p|^2 - mean over pairs |p - q|^2 / 3."""
-    def pair(name):
-        return row["rms_to"][index[name]] ** 2
-    return pair(AB2), pair(UNIPC), 2 * pair(DDIM) - pair(COARSE)
-
-
 def distances(line):
-    """Of every row of one compare: to the reference; and the floor."""
+    """Of every row of one compare to the mean of u (unipc) and r = 2 d - c (DDIM extrapolated), from distances between pairs alone:
+    |x - r|^2 = 2 |x - d|^2 - |x - c|^2 + 2 |d - c|^2 and |x - (u + r) / 2|^2 = (|x - u|^2 + |x - r|^2) / 2 - |u - r|^2 / 4.
+    And half of |u - r|."""
     index = {row["request"]: i for i, row in enumerate(line["rows"])}
-    between = line["rows"][index[DDIM]]["rms_to"][index[COARSE]] ** 2
-    to = {}
+    u, d, c = index[UNIPC], index[DDIM], index[COARSE]
+    between = line["rows"][d]["rms_to"][c] ** 2
+    squares = {}
     for row in line["rows"]:
-        a, u, r = squared_to_reference(row, index)
-        to[row["request"]] = (a, u, r + 2 * between)
-    pairs = to[AB2][1], to[AB2][2], to[UNIPC][2]  # |a - u|^2, |a - r|^2, |u - r|^2
-    spread = sum(pairs) / 9
-    return ({name: math.sqrt(max(sum(three) / 3 - spread, 0.0)) for name, three in to.items()},
-            sum(math.sqrt(p) for p in pairs) / 6)
+        squared = [x ** 2 for x in row["rms_to"]]
+        squares[row["request"]] = squared[u], 2 * squared[d] - squared[c] + 2 * between
+    apart = max(squares[UNIPC][1], 0.0)
+    return ({name: math.sqrt(max((to_u + to_r) / 2 - apart / 4, 0.0)) for name, (to_u, to_r) in squares.items()},
+            math.sqrt(apart) / 2)
 
 
 def geometric_mean(values):
