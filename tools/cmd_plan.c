@@ -13,7 +13,8 @@ typedef struct plan_options {
     int samples;
     uint64_t seed;
     vipo_rng rng;
-    const char *noise, *step_noise, *trace;
+    const char *noise, *step_noise, *trace, *warm;
+    int from_step, executed;
     vipo_sampler_options sampler;
     vipo_write_options write;
 } plan_options;
@@ -81,7 +82,7 @@ static const option noise_options[] = {
      .offset = AT(samples),
      .min = 1,
      .max = 1024,
-     .default_text = "1, or as many as --noise or --cond hold",
+     .default_text = "1, or as many as --noise, --cond or --warm hold",
      .help = "plans to make from different noise"},
     {.name = "noise",
      .placeholder = "FILE.npy",
@@ -95,10 +96,37 @@ static const option noise_options[] = {
      .help = "ddpm: the noise of each step, float32 [steps][samples][frames][H][W][3]"},
     {0},
 };
+static const option warm_options[] = {
+    {.name = "warm",
+     .placeholder = "PLAN.npy",
+     .kind = OPTION_STRING,
+     .offset = AT(warm),
+     .help = "start from a plan made before, float32 [samples or 1][frames][H][W][3] as --out writes it, "
+             "in place of pure noise: fewer steps are left"},
+    {.name = "from-step",
+     .placeholder = "T",
+     .kind = OPTION_INT,
+     .offset = AT(from_step),
+     .min = 0,
+     .max = 100000,
+     .default_text = "35 % of the timesteps",
+     .help = "timestep that the plan is noised to; more noise keeps less of it. draft-target: one less than "
+             "a multiple of the draft stride"},
+    {.name = "executed",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(executed),
+     .min = 0,
+     .max = 10000,
+     .help = "frames of it that have been carried out: the plan is moved on by as many, its last frame "
+             "repeated"},
+    {0},
+};
 static const option_group groups[] = {
     {"Input", input_option_table, AT(inputs)},
     {"Output", output_options, 0},
     {"Noise", noise_options, 0},
+    {"Warm start", warm_options, 0},
     {"Sampler", sampler_option_table, AT(sampler)},
     {"Sampler draft-target", draft_target_option_table, AT(sampler)},
     {"Common", common_option_table, AT(common)},
@@ -108,6 +136,7 @@ static const option_group groups[] = {
 static void set_defaults(void *values)
 {
     plan_options *const options = values;
+    options->from_step = -1;
     vipo_sampler_default_options(&options->sampler);
     vipo_write_default_options(&options->write);
 }
@@ -118,6 +147,10 @@ static int check(tool *t, const plan_options *options)
     const int status = input_check(t, &options->inputs);
     if (status != STATUS_DONE) return status;
     if (!sampler_check(&options->sampler, t->use, message)) return tool_usage_error(t, "%s", message);
+    if (!options->warm && option_was_given(t->use, "from-step"))
+        return tool_usage_error(t, "--from-step needs the plan to start from: --warm PLAN.npy");
+    if (!options->warm && option_was_given(t->use, "executed"))
+        return tool_usage_error(t, "--executed needs the plan that was carried out: --warm PLAN.npy");
     if (options->out.count == 0 && !options->trace && !t->common->json)
         return tool_usage_error(t, "give at least one --out FILE (.gif .mp4 .png .npy)");
     for (int i = 0; i < options->out.count; i++)
@@ -161,6 +194,7 @@ static int print_json(tool *t, const plan_options *options, const session *s, co
     json_object_set_new(out, "seed", json_integer((json_int_t)request->seed));
     json_object_set_new(out, "rng", json_text(rng_name((int)options->rng)));
     json_object_set_new(out, "guidance", json_number(request->sampler.guidance));
+    json_object_set_new(out, "from_step", json_integer(plan->from_step));
     json_object_set_new(out, "calls", json_integer(plan->calls));
     json_object_set_new(out, "evaluations", json_integer(plan->evaluations));
     json_object_set_new(out, "network_rows", json_integer(plan->network_rows));
@@ -212,12 +246,13 @@ static int run(tool *t, void *values)
     if (status != STATUS_DONE) return status;
 
     session s = {0};
-    vipo_array noise = {0}, step_noise = {0};
+    vipo_array noise = {0}, step_noise = {0}, warm = {0};
     vipo_plan plan = {0};
     vipo_error error = {0};
     char message[MESSAGE_SIZE];
     status = STATUS_FAILED;
     if (options->noise && vipo_npy_read(options->noise, &noise, &error) != VIPO_OK) goto fail;
+    if (options->warm && vipo_npy_read(options->warm, &warm, &error) != VIPO_OK) goto fail;
     if (options->step_noise && vipo_npy_read(options->step_noise, &step_noise, &error) != VIPO_OK) goto fail;
     if (options->trace && !output_open(&t->trace, options->trace, message)) {
         tool_fail(t, "%s", message);
@@ -236,11 +271,15 @@ static int run(tool *t, void *values)
     request.rng = options->rng;
     request.noise = noise.data ? &noise : NULL;
     request.step_noise = step_noise.data ? &step_noise : NULL;
+    request.warm = warm.data ? &warm : NULL;
+    request.from_step = options->from_step;
+    request.executed = options->executed;
     request.sampler = options->sampler;
     request.callbacks = tool_callbacks(t);
     request.samples = options->samples;
     if (!request.samples) { /* as many as the inputs hold */
-        const size_t held = noise.data ? noise.shape[0] : s.cond.shape[0];
+        const size_t frames = s.cond.shape[0], plans = warm.rank == 5 ? warm.shape[0] : 1;
+        const size_t held = noise.data ? noise.shape[0] : plans > frames ? plans : frames;
         request.samples = held >= 1 && held <= 1024 ? (int)held : 1;
     }
     if (vipo_planner_plan(s.planner, &request, &plan, &error) != VIPO_OK) goto fail;
@@ -268,6 +307,7 @@ done:
     vipo_plan_free(&plan);
     vipo_array_free(&noise);
     vipo_array_free(&step_noise);
+    vipo_array_free(&warm);
     session_close(&s);
     return status;
 }
@@ -284,6 +324,8 @@ const command command_plan = {
         "vipo plan -m models/metaworld-64 -i examples/frames/00_door-open_corner_seed1000.png \\\n"
         "     -t \"door open\" -o plan.gif -o plan.png\n"
         "vipo plan -m models/metaworld-64 -i frame.png -t \"door open\" -s draft-target -o plan.mp4 --json\n"
+        "vipo plan -m models/metaworld-64 -i next.png -t \"door open\" -s ab2 --warm V.npy --executed 2 -o "
+        "W.npy\n"
         "vipo plan -m models/metaworld-64 --cond C.npy --tokens K.npy --noise N.npy -s ddim -n 10 -o V.npy",
     .values_size = sizeof(plan_options),
     .common = AT(common),

@@ -276,6 +276,15 @@ typedef struct vipo_request {
     const vipo_array *noise; /* x_T [samples][frames][H][W][3], or NULL: drawn from seed */
     const vipo_array
         *step_noise; /* ddpm: [timesteps-1 or timesteps][samples][frames][H][W][3] in order of use, or NULL */
+    /* Warm start: a plan made before, [samples or 1][frames][H][W][3] as vipo_plan has it ((x+1)/2), or NULL: from pure
+     * noise. x0 = 2 warm - 1, moved `executed` frames towards the start (the last frame fills the end), is given the noise
+     * of timestep t = from_step, x_t = alpha_t x0 + sigma_t noise, and denoised from there (Meng et al. 2022, SDEdit). */
+    const vipo_array *warm;
+    /* 0..timesteps-1. -1: timesteps-1 without warm (the only choice there); with it about 35 % of the timesteps. The
+     * draft-target samplers start at draft times only: from_step + 1 must be a multiple of the draft stride. ddpm then takes
+     * the last from_step (+ 1) entries of step_noise. */
+    int from_step;
+    int executed; /* 0..frames */
     vipo_sampler_options sampler;
     vipo_callbacks callbacks;
 } vipo_request;
@@ -284,8 +293,9 @@ VIPO_API void vipo_request_default(vipo_request *request);
 
 typedef struct vipo_plan {
     vipo_array video;            /* [samples][frames][H][W][3], (x+1)/2: nominally [0,1], not clipped */
-    char sampler[64];            /* resolved name with settings, e.g. "ddim-100" */
+    char sampler[96];            /* resolved name with settings, e.g. "ddim-100", "ab2-12 from 35" */
     vipo_sampler_choice *choice; /* auto: why that one; owned. NULL: the request named a sampler */
+    int from_step;               /* timestep that sampling started from */
     int calls;                   /* batched denoiser calls */
     int evaluations;             /* calls x rows, summed over samples */
     int network_rows;            /* rows the network really ran: evaluations, doubled by guidance */

@@ -161,6 +161,8 @@ static vipo_status choose(vipo_planner *planner, vipo_request *request, vipo_sam
                                  .samples = request->samples,
                                  .guidance = guidance != 0,
                                  .schedule = &model->schedule,
+                                 .from = request->from_step == -1 ? model->schedule.timesteps - 1
+                                                                  : request->from_step,
                                  .own = model->config.distances,
                                  .n_own = model->config.n_distances};
     VIPO_TRY(vipo_auto_choose(&wish, &planner->batch_cost, choice, &request->sampler, error));
@@ -176,7 +178,8 @@ vipo_status vipo_planner_resolve(vipo_planner *planner, vipo_request *request, v
     const vipo_sampler *sampler;
     *out = NULL;
     VIPO_TRY(vipo_sampler_find(&sampler, request->sampler.name, error));
-    VIPO_TRY(sampler->check(&request->sampler, &planner->model->schedule, error));
+    VIPO_TRY(vipo_sampler_check(sampler, &request->sampler, &planner->model->schedule,
+                                vipo_planner_start_time(planner, request, sampler), error));
     if (sampler != &vipo_sampler_auto) return VIPO_OK;
     vipo_sampler_choice *choice = calloc(1, sizeof *choice);
     if (!choice) return vipo_fail_memory(error, sizeof *choice, "the choice of a sampler");

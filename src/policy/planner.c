@@ -13,6 +13,7 @@
 #include "sampling/trace.h"
 
 enum { DEFAULT_BATCH = 8 };
+static const double warm_share = 0.35; /* of the timesteps: where a warm start begins by default */
 static const size_t default_arena_bytes = (size_t)768 << 20; /* aim of the default batch size */
 
 /* ---- session ------------------------------------------------------------------------------------------ */
@@ -149,7 +150,7 @@ typedef struct planning {
 
 void vipo_request_default(vipo_request *request)
 {
-    *request = (vipo_request){.samples = 1};
+    *request = (vipo_request){.samples = 1, .from_step = -1};
     vipo_sampler_default_options(&request->sampler);
 }
 
@@ -158,6 +159,16 @@ static double now(void)
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+int vipo_planner_start_time(const vipo_planner *planner, const vipo_request *request,
+                            const vipo_sampler *sampler)
+{
+    const vipo_schedule *schedule = &planner->model->schedule;
+    if (request->from_step != -1) return request->from_step;
+    if (!request->warm) return schedule->timesteps - 1;
+    return vipo_sampler_nearest_start(sampler, &request->sampler, schedule,
+                                      (int)(warm_share * schedule->timesteps));
 }
 
 static vipo_status check_finite(const char *what, const vipo_array *array, vipo_error *error)
@@ -224,6 +235,22 @@ static vipo_status check_request(const vipo_planner *planner, const vipo_request
             return bad_shape("step noise", leading, r->step_noise, video, 4, error);
         VIPO_TRY(check_finite("step noise", r->step_noise, error));
     }
+    if (r->warm) {
+        snprintf(leading, sizeof leading, "[%d or 1]", r->samples);
+        if (!ends_with(r->warm, 5, video, 4) || (r->warm->shape[0] != 1 && r->warm->shape[0] != samples))
+            return bad_shape("warm start (warm)", leading, r->warm, video, 4, error);
+        VIPO_TRY(check_finite("warm start (warm)", r->warm, error));
+        if (r->executed < 0 || r->executed > c->frames)
+            return vipo_fail(error, VIPO_INVALID_ARGUMENT, "executed: %d, expected 0..%d (the plan's frames)",
+                             r->executed, c->frames);
+    } else {
+        if (r->from_step != -1 && r->from_step != (int)timesteps - 1)
+            return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                             "from step: %d needs a warm start; without one a plan starts at %zu (or -1)",
+                             r->from_step, timesteps - 1);
+        if (r->executed != 0)
+            return vipo_fail(error, VIPO_INVALID_ARGUMENT, "executed: %d needs a warm start", r->executed);
+    }
     if (r->tokens) {
         VIPO_TRY(vipo_planner_check_tokens(planner, r->tokens, error));
         if (r->tokens->shape[0] != 1)
@@ -281,6 +308,24 @@ static vipo_status denoise(void *user, int rows, const int *video, const int *t,
     return vipo_planner_run_rows(p->planner, &run, error);
 }
 
+/* x: noise -> the warm start's state at timestep t. */
+static void add_warm_start(const vipo_planner *planner, const vipo_request *request, int t, float *x)
+{
+    const vipo_schedule *schedule = &planner->model->schedule;
+    const double alpha = vipo_schedule_alpha(schedule, t), sigma = vipo_schedule_sigma(schedule, t);
+    const int frames = planner->model->config.unet.frames;
+    const size_t frame_size = vipo_planner_cond_size(planner), video_size = vipo_planner_video_size(planner);
+    for (int sample = 0; sample < request->samples; sample++) {
+        const size_t of = request->warm->shape[0] == 1 ? 0 : (size_t)sample;
+        for (int f = 0; f < frames; f++) {
+            const int old = f + request->executed < frames ? f + request->executed : frames - 1;
+            const float *warm = request->warm->data + of * video_size + (size_t)old * frame_size;
+            for (size_t i = 0; i < frame_size; i++, x++)
+                *x = (float)(alpha * (2 * (double)warm[i] - 1) + sigma * (double)*x);
+        }
+    }
+}
+
 /* Samples out->video; x lives in its memory throughout. */
 static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memory, size_t memory_bytes,
                           vipo_plan *out)
@@ -295,11 +340,13 @@ static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memor
                               .callbacks = &request->callbacks,
                               .noise = {.user = &p->noise, .draw = vipo_noise_draw},
                               .videos = request->samples,
+                              .from = out->from_step,
                               .x = out->video.data,
                               .memory = memory};
     vipo_noise_start(&p->noise, sampling.x);
+    if (request->warm) add_warm_start(planner, request, out->from_step, sampling.x);
     const double start = now();
-    VIPO_TRY(sampler->sample(&sampling, p->error));
+    VIPO_TRY(vipo_sampler_run(sampler, &sampling, p->error));
     for (size_t i = 0; i < n; i++) out->video.data[i] = (out->video.data[i] + 1) * 0.5F;
     out->seconds = now() - start;
     out->calls = sampling.stats.calls;
@@ -335,14 +382,16 @@ static vipo_status make_plan(vipo_planner *planner, const vipo_request *request,
     const vipo_schedule *schedule = &planner->model->schedule;
     VIPO_TRY(vipo_sampler_find(&sampler, request->sampler.name, error));
     VIPO_TRY(vipo_planner_reserve(planner, largest_batch(request, sampler), error));
-    sampler->describe(&request->sampler, schedule, out->sampler, sizeof out->sampler);
+    out->from_step = vipo_planner_start_time(planner, request, sampler);
+    vipo_sampler_describe(sampler, &request->sampler, schedule, out->from_step, out->sampler,
+                          sizeof out->sampler);
 
     const vipo_unet_config *c = &planner->model->config.unet;
     const size_t shape[5] = {(size_t)request->samples, (size_t)c->frames, (size_t)c->height, (size_t)c->width,
                              (size_t)c->out_channels};
     const size_t width = (size_t)planner->model->unet->embedding_width;
-    const size_t floats =
-        sampler->memory(&request->sampler, schedule, request->samples, vipo_planner_video_size(planner));
+    const size_t floats = vipo_sampler_memory(sampler, &request->sampler, schedule, request->samples,
+                                              vipo_planner_video_size(planner));
     planning p = {.planner = planner, .request = request, .error = error};
     float *memory = vipo_aligned_calloc(floats, sizeof *memory);
     p.task = vipo_aligned_calloc(2 * width, sizeof *p.task);

@@ -32,6 +32,10 @@ size_t vipo_planner_cond_size(const vipo_planner *planner);
 /* Makes room for network batches of `rows` rows (at most max_batch are run at once). */
 vipo_status vipo_planner_reserve(vipo_planner *planner, int rows, vipo_error *error);
 
+/* The timestep that the request asks to start from; not checked. */
+int vipo_planner_start_time(const vipo_planner *planner, const vipo_request *request,
+                            const vipo_sampler *sampler);
+
 /* ---- auto.c ---- */
 
 /* Checks the request's sampler settings. "auto" is replaced by the settings of the chosen sampler, and *out, to be freed

@@ -8,33 +8,9 @@
  *   correction = (1 - cos h) r.
  * The first step has no correction. */
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
 #include "sampling/grid.h"
-#include "sampling/trace.h"
-
-static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.15};
-
-static vipo_status check(const vipo_sampler_options *options, const vipo_schedule *schedule,
-                         vipo_error *error)
-{
-    vipo_grid grid;
-    return vipo_grid_make(&grid, options, &defaults, schedule, error);
-}
-
-static void describe(const vipo_sampler_options *options, const vipo_schedule *schedule, char *text,
-                     size_t size)
-{
-    vipo_grid_describe(options->form == VIPO_AB2_R ? "ab2-r" : "ab2", options, &defaults, schedule, text,
-                       size);
-}
-
-static size_t memory(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
-                     size_t dim)
-{
-    (void)options, (void)schedule;
-    return 3 * (size_t)videos * dim; /* v, previous x (or x0), previous v */
-}
 
 /* The angles of a step and of the one before it (meaningless at the first step). */
 typedef struct angles {
@@ -73,34 +49,32 @@ static void step_r(const angles *a, size_t n, float *x, const float *v, float *x
     }
 }
 
-static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
+static void step(vipo_sampling *sampling, const vipo_grid *grid, int i)
 {
     const size_t n = (size_t)sampling->videos * sampling->denoiser->dim;
     float *v = sampling->memory, *previous = v + n, *v_previous = previous + n;
-    vipo_grid grid;
-    VIPO_TRY(vipo_grid_make(&grid, sampling->options, &defaults, sampling->schedule, error));
-    sampling->expected_evaluations = (double)grid.steps * (double)sampling->videos;
-    memset(previous, 0, 2 * n * sizeof *previous);
-    angles a = {.previous = 0};
-    for (int i = 0; i < grid.steps; i++) {
-        const int t = grid.times[i], next = grid.times[i + 1];
-        VIPO_TRY(vipo_sampling_call_all(sampling, t, sampling->x, v, error));
-        a.phi = vipo_schedule_angle(sampling->schedule, t);
-        a.next = vipo_schedule_angle(sampling->schedule, next);
-        a.first = i == 0;
-        if (sampling->options->form == VIPO_AB2_R)
-            step_r(&a, n, sampling->x, v, previous, v_previous);
-        else
-            step_x0(&a, n, sampling->x, v, previous);
-        a.previous = a.phi;
-        vipo_trace_step(sampling, i, t, next);
-    }
-    return VIPO_OK;
+    const angles a = {.phi = vipo_schedule_angle(sampling->schedule, grid->times[i]),
+                      .next = vipo_schedule_angle(sampling->schedule, grid->times[i + 1]),
+                      .previous = i > 0 ? vipo_schedule_angle(sampling->schedule, grid->times[i - 1]) : 0,
+                      .first = i == 0};
+    if (sampling->options->form == VIPO_AB2_R)
+        step_r(&a, n, sampling->x, v, previous, v_previous);
+    else
+        step_x0(&a, n, sampling->x, v, previous);
 }
+
+static void describe(const vipo_sampler_options *options, const vipo_schedule *schedule, char *text,
+                     size_t size)
+{
+    (void)schedule;
+    snprintf(text, size, options->form == VIPO_AB2_R ? "ab2-r" : "ab2");
+}
+
+static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.15};
 
 const vipo_sampler vipo_sampler_ab2 = {.name = "ab2",
                                        .summary = "two-step Adams-Bashforth in the angle form",
-                                       .check = check,
                                        .describe = describe,
-                                       .memory = memory,
-                                       .sample = sample};
+                                       .states = 3, /* v, previous x (or x0), previous v */
+                                       .grid = &defaults,
+                                       .step = step};

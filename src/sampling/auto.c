@@ -109,20 +109,20 @@ static vipo_sampler_options settings(const entry *e)
     return options;
 }
 
-/* Can the sampler run on this schedule? The calls of draft-target depend on its length. */
-static bool runs(const entry *e, const vipo_schedule *schedule)
+/* Can the sampler run on this schedule, from there? The calls of draft-target depend on its length. */
+static bool runs(const entry *e, const vipo_schedule *schedule, int from)
 {
     const vipo_sampler *sampler;
     const vipo_sampler_options options = settings(e);
     if (e->chunk && schedule->timesteps != RECORDED_TIMESTEPS) return false;
     return vipo_sampler_find(&sampler, e->sampler, NULL) == VIPO_OK &&
-           sampler->check(&options, schedule, NULL) == VIPO_OK;
+           vipo_sampler_check(sampler, &options, schedule, from, NULL) == VIPO_OK;
 }
 
 static void add(vipo_sampler_choice *out, const entry *e, double distance, const vipo_auto_wish *wish,
                 const vipo_batch_cost *cost)
 {
-    if (!runs(e, wish->schedule)) return;
+    if (!runs(e, wish->schedule, wish->from)) return;
     vipo_sampler_candidate *c = &out->candidates[out->n_candidates++];
     snprintf(c->sampler, sizeof c->sampler, "%s", e->name);
     c->distance = distance;
@@ -151,10 +151,10 @@ vipo_status vipo_auto_choose(const vipo_auto_wish *wish, const vipo_batch_cost *
     for (int i = 0; wish->n_own == 0 && i < ENTRIES; i++)
         add(out, &entries[i], entries[i].distance, wish, cost);
     if (out->n_candidates == 0)
-        return vipo_fail(
-            error, VIPO_UNSUPPORTED,
-            "sampler auto: none of its candidates runs on a model of %d timesteps, name a sampler",
-            wish->schedule->timesteps);
+        return vipo_fail(error, VIPO_UNSUPPORTED,
+                         "sampler auto: none of its candidates runs on a model of %d timesteps from step %d, "
+                         "name a sampler",
+                         wish->schedule->timesteps, wish->from);
     for (int i = 1; i < out->n_candidates; i++)
         if (better(&out->candidates[i], &out->candidates[out->chosen], wish->distance)) out->chosen = i;
     const vipo_sampler_candidate *chosen = &out->candidates[out->chosen];

@@ -23,6 +23,7 @@ typedef struct vipo_auto_wish {
     int samples;
     bool guidance; /* doubles rows */
     const vipo_schedule *schedule;
+    int from; /* timestep to start from; samplers that cannot are left out. Costs and distances are those of plans from T - 1 */
     const vipo_sampler_candidate *own; /* distances of the model's own, by name; seconds are not read */
     int n_own;                         /* 0: the recorded ones */
 } vipo_auto_wish;

@@ -51,16 +51,15 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
     const int timesteps = sampling->schedule->timesteps;
     const size_t dim = sampling->denoiser->dim;
     float *v = sampling->memory, *noise = v + (size_t)sampling->videos * dim;
-    sampling->expected_evaluations = (double)timesteps * (double)sampling->videos;
-    for (int t = timesteps - 1; t >= 0; t--) {
-        const int step = timesteps - 1 - t;
+    sampling->expected_evaluations = ((double)sampling->from + 1) * (double)sampling->videos;
+    for (int t = sampling->from; t >= 0; t--) {
         VIPO_TRY(vipo_sampling_call_all(sampling, t, sampling->x, v, error));
         for (int video = 0; video < sampling->videos; video++) {
-            if (t > 0) sampling->noise.draw(sampling->noise.user, step, video, dim, noise);
+            if (t > 0) sampling->noise.draw(sampling->noise.user, timesteps - 1 - t, video, dim, noise);
             ancestral_step(sampling->schedule, t, dim, sampling->x + (size_t)video * dim,
                            v + (size_t)video * dim, t > 0 ? noise : NULL);
         }
-        vipo_trace_step(sampling, step, t, t - 1);
+        vipo_trace_step(sampling, sampling->from - t, t, t - 1);
     }
     return VIPO_OK;
 }

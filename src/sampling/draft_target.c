@@ -81,6 +81,11 @@ static void describe(const vipo_sampler_options *o, const vipo_schedule *schedul
              o->threshold);
 }
 
+static int stride(const vipo_sampler_options *o)
+{
+    return o->draft_stride;
+}
+
 /* ---- working memory --------------------------------------------------------------------------------- */
 
 static size_t memory(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
@@ -110,6 +115,8 @@ static work lay_out(vipo_sampling *sampling)
     at += vipo_floats_for((size_t)w.chunk, sizeof(double));
     w.chains = (chain *)(void *)at;
     memset(w.chains, 0, (size_t)sampling->videos * sizeof *w.chains);
+    const int first = (sampling->schedule->timesteps - 1 - sampling->from) / sampling->options->draft_stride;
+    for (int video = 0; video < sampling->videos; video++) w.chains[video].token = first;
     return w;
 }
 
@@ -289,4 +296,5 @@ const vipo_sampler vipo_sampler_draft_target = {
     .check = check,
     .describe = describe,
     .memory = memory,
+    .stride = stride,
     .sample = sample};

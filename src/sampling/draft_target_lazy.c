@@ -60,6 +60,11 @@ static vipo_status check(const vipo_sampler_options *options, const vipo_schedul
     return vipo_sampler_draft_target.check(options, schedule, error);
 }
 
+static int stride(const vipo_sampler_options *options)
+{
+    return options->draft_stride;
+}
+
 static size_t memory(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
                      size_t dim)
 {
@@ -88,6 +93,8 @@ static work lay_out(vipo_sampling *sampling)
     at += vipo_floats_for(n, sizeof(int));
     w.row_t = (int *)(void *)at;
     memset(w.chains, 0, n * sizeof *w.chains);
+    const int first = (sampling->schedule->timesteps - 1 - sampling->from) / options->draft_stride;
+    for (int video = 0; video < sampling->videos; video++) w.chains[video].token = first;
     return w;
 }
 
@@ -219,7 +226,11 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
 {
     const work w = lay_out(sampling);
     for (int video = 0; video < sampling->videos; video++) begin_round(&w, video);
-    sampling->expected_evaluations = (double)sampling->videos * (w.tokens + 2 * w.small_steps);
+    /* if everything is accepted: one evaluation for each token, M - 1 more for each round */
+    const int left =
+        w.tokens - (sampling->schedule->timesteps - 1 - sampling->from) / sampling->options->draft_stride;
+    const int rounds = (left - 1) / sampling->options->chunk + 1;
+    sampling->expected_evaluations = (double)sampling->videos * (left + rounds * (w.small_steps - 1));
     for (;;) {
         int rows = 0;
         for (int video = 0; video < sampling->videos; video++) {
@@ -249,4 +260,5 @@ const vipo_sampler vipo_sampler_draft_target_lazy = {
     .check = check,
     .describe = describe,
     .memory = memory,
+    .stride = stride,
     .sample = sample};

@@ -66,16 +66,27 @@ vipo_status vipo_grid_make(vipo_grid *grid, const vipo_sampler_options *options,
                      grid->q, asked, grid->steps);
 }
 
-void vipo_grid_describe(const char *name, const vipo_sampler_options *options,
-                        const vipo_grid_defaults *defaults, const vipo_schedule *schedule, char *text,
-                        size_t size)
+void vipo_grid_start_at(vipo_grid *grid, int from)
+{
+    int above = 0; /* the last place whose time is not below from */
+    while (grid->times[above + 1] >= from) above++;
+    const int gap = grid->times[above] - grid->times[above + 1];
+    int next = above + 1;
+    if (grid->times[above] != from && next < grid->steps && 2 * (from - grid->times[next]) <= gap) next++;
+    grid->steps -= next - 1;
+    grid->times[0] = from;
+    memmove(grid->times + 1, grid->times + next, (size_t)grid->steps * sizeof *grid->times);
+}
+
+void vipo_grid_describe(const vipo_sampler_options *options, const vipo_grid_defaults *defaults,
+                        const vipo_schedule *schedule, char *text, size_t size)
 {
     vipo_grid grid;
     const bool known = choose(&grid, options, defaults, schedule, NULL) == VIPO_OK;
     if (!options->grid || !known)
-        snprintf(text, size, "%s-%d", name, grid.steps);
+        snprintf(text, size, "-%d", grid.steps);
     else if (grid.kind == VIPO_GRID_UNIFORM)
-        snprintf(text, size, "%s-%d uniform", name, grid.steps);
+        snprintf(text, size, "-%d uniform", grid.steps);
     else
-        snprintf(text, size, "%s-%d s:%g:%g", name, grid.steps, grid.p, grid.q);
+        snprintf(text, size, "-%d s:%g:%g", grid.steps, grid.p, grid.q);
 }

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "sampling/grid.h"
+#include "sampling/trace.h"
+
 static const vipo_sampler *const samplers[] = {
     &vipo_sampler_ddpm, &vipo_sampler_ddim,         &vipo_sampler_dpm_solver,        &vipo_sampler_unipc,
     &vipo_sampler_ab2,  &vipo_sampler_draft_target, &vipo_sampler_draft_target_lazy, &vipo_sampler_auto,
@@ -52,6 +55,85 @@ void vipo_sampler_default_options(vipo_sampler_options *options)
                                       .draft_reuse = true,
                                       .distance = default_distance};
 }
+
+/* ---- running one --------------------------------------------------------------------------------------- */
+
+/* At least 1 also for options that were not checked. */
+static int stride_of(const vipo_sampler *sampler, const vipo_sampler_options *options)
+{
+    const int stride = sampler->stride ? sampler->stride(options) : 1;
+    return stride < 1 ? 1 : stride;
+}
+
+vipo_status vipo_sampler_check(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                               const vipo_schedule *schedule, int from, vipo_error *error)
+{
+    vipo_grid grid;
+    if (sampler->check) VIPO_TRY(sampler->check(options, schedule, error));
+    if (sampler->grid) VIPO_TRY(vipo_grid_make(&grid, options, sampler->grid, schedule, error));
+    if (from < 0 || from >= schedule->timesteps)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                         "from step: %d, expected 0..%d (the model's timesteps)", from,
+                         schedule->timesteps - 1);
+    const int stride = stride_of(sampler, options), over = (from + 1) % stride;
+    if (over == 0) return VIPO_OK;
+    if (from < stride)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                         "from step: %d, %s starts at its draft times only, the nearest is %d", from,
+                         sampler->name, stride - 1);
+    return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                     "from step: %d, %s starts at its draft times only, the nearest are %d and %d", from,
+                     sampler->name, from - over, from - over + stride);
+}
+
+int vipo_sampler_nearest_start(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                               const vipo_schedule *schedule, int t)
+{
+    const int stride = stride_of(sampler, options), most = schedule->timesteps / stride;
+    const int strides = (t + 1 + stride / 2) / stride;
+    return (strides < 1 ? 1 : strides > most ? most : strides) * stride - 1;
+}
+
+void vipo_sampler_describe(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                           const vipo_schedule *schedule, int from, char *text, size_t size)
+{
+    if (sampler->describe)
+        sampler->describe(options, schedule, text, size);
+    else
+        snprintf(text, size, "%s", sampler->name);
+    if (sampler->grid) {
+        const size_t used = strlen(text);
+        vipo_grid_describe(options, sampler->grid, schedule, text + used, size - used);
+    }
+    if (from < schedule->timesteps - 1) {
+        const size_t used = strlen(text);
+        snprintf(text + used, size - used, " from %d", from);
+    }
+}
+
+size_t vipo_sampler_memory(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                           const vipo_schedule *schedule, int videos, size_t dim)
+{
+    return sampler->memory ? sampler->memory(options, schedule, videos, dim)
+                           : (size_t)sampler->states * (size_t)videos * dim;
+}
+
+vipo_status vipo_sampler_run(const vipo_sampler *sampler, vipo_sampling *sampling, vipo_error *error)
+{
+    if (sampler->sample) return sampler->sample(sampling, error);
+    vipo_grid grid;
+    VIPO_TRY(vipo_grid_make(&grid, sampling->options, sampler->grid, sampling->schedule, error));
+    vipo_grid_start_at(&grid, sampling->from);
+    sampling->expected_evaluations = (double)grid.steps * (double)sampling->videos;
+    for (int i = 0; i < grid.steps; i++) {
+        VIPO_TRY(vipo_sampling_call_all(sampling, grid.times[i], sampling->x, sampling->memory, error));
+        sampler->step(sampling, &grid, i);
+        vipo_trace_step(sampling, i, grid.times[i], grid.times[i + 1]);
+    }
+    return VIPO_OK;
+}
+
+/* ---- for samplers --------------------------------------------------------------------------------------- */
 
 static bool all_finite(const float *v, size_t n)
 {

@@ -12,7 +12,8 @@ typedef struct vipo_sampler_stats {
     int rounds, drafted, accepted;
 } vipo_sampler_stats;
 
-/* Where stochastic samplers get their noise: standard normals for step `step` (0, 1, ... in order of use). */
+/* Where stochastic samplers get their noise: standard normals for step `step`, counted from T - 1 (0 is the step that
+ * leaves T - 1) wherever a plan starts; asked for in increasing order. */
 typedef struct vipo_step_noise {
     void *user;
     void (*draw)(void *user, int step, int video, size_t dim, float *out);
@@ -28,23 +29,37 @@ typedef struct vipo_sampling {
         lazy_ratios; /* draft-target-lazy: estimate / distance of tokens 1, 2, ...; from the model's config */
     int n_lazy_ratios; /* 0: not calibrated */
     int videos;
-    float *x;      /* [videos][dim]: x_T at the start, x_0 in [-1,1] units at the end */
-    float *memory; /* as many floats as the sampler asked for, 64-byte aligned */
+    int from;      /* timestep that x is at: T - 1, or less when it starts from an earlier plan */
+    float *x;      /* [videos][dim]: x_from at the start, x_0 in [-1,1] units at the end */
+    float *memory; /* as many floats as the sampler asked for, zeros at the start, 64-byte aligned */
     vipo_sampler_stats stats;
     double expected_evaluations; /* for progress; samplers may raise it */
 } vipo_sampling;
 
+typedef struct vipo_grid vipo_grid;
+typedef struct vipo_grid_defaults vipo_grid_defaults;
+
+/* A sampler is either a step through a time grid (`grid` and `step`), or a `sample` of its own. */
 typedef struct vipo_sampler {
     const char *name, *summary;
-    /* Refuses options that make no sense, before anything is allocated. */
+    /* Refuses options that make no sense, before anything is allocated; the grid's are checked for it. May be
+     * NULL. */
     vipo_status (*check)(const vipo_sampler_options *options, const vipo_schedule *schedule,
                          vipo_error *error);
-    /* Name with settings, e.g. "ddim-100". */
+    /* Name with settings but without the time grid: "unipc3"; NULL: the name. */
     void (*describe)(const vipo_sampler_options *options, const vipo_schedule *schedule, char *text,
                      size_t size);
-    /* Floats of working memory. */
+    /* Floats of working memory; NULL: `states` times [videos][dim]. */
     size_t (*memory)(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
                      size_t dim);
+    int states;
+    /* Timesteps between the times that it can start at, which count down from T - 1; NULL: 1. */
+    int (*stride)(const vipo_sampler_options *options);
+
+    const vipo_grid_defaults *grid; /* grid.h */
+    /* Step i of the grid: x goes from times[i] to times[i + 1]. The first of the `states` holds v at x. */
+    void (*step)(vipo_sampling *sampling, const vipo_grid *grid, int i);
+
     vipo_status (*sample)(vipo_sampling *sampling, vipo_error *error);
 } vipo_sampler;
 
@@ -59,6 +74,21 @@ extern const vipo_sampler vipo_sampler_auto; /* name, summary and check only: sa
 
 /* By name; an unknown one is answered with the list of known ones. */
 vipo_status vipo_sampler_find(const vipo_sampler **out, const char *name, vipo_error *error);
+
+/* ---- running one: these serve samplers of both kinds ---- */
+
+/* Options and start time; the sampler's own check comes first. */
+vipo_status vipo_sampler_check(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                               const vipo_schedule *schedule, int from, vipo_error *error);
+/* Name with settings: "ddim-100", "ab2-12 from 35", "unipc2-20 uniform". */
+void vipo_sampler_describe(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                           const vipo_schedule *schedule, int from, char *text, size_t size);
+size_t vipo_sampler_memory(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                           const vipo_schedule *schedule, int videos, size_t dim);
+/* The time nearest to t that the sampler can start at. */
+int vipo_sampler_nearest_start(const vipo_sampler *sampler, const vipo_sampler_options *options,
+                               const vipo_schedule *schedule, int t);
+vipo_status vipo_sampler_run(const vipo_sampler *sampler, vipo_sampling *sampling, vipo_error *error);
 
 /* ---- for samplers ---- */
 

@@ -9,39 +9,12 @@
 #include <string.h>
 
 #include "sampling/grid.h"
-#include "sampling/trace.h"
 
 enum { MAX_ORDER = 3 };
-
-static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.5};
 
 static int order_of(const vipo_sampler_options *options)
 {
     return options->order ? options->order : 2;
-}
-
-static vipo_status check(const vipo_sampler_options *options, const vipo_schedule *schedule,
-                         vipo_error *error)
-{
-    vipo_grid grid;
-    if (order_of(options) < 2 || order_of(options) > MAX_ORDER)
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "unipc order: %d, expected 2 or 3", options->order);
-    return vipo_grid_make(&grid, options, &defaults, schedule, error);
-}
-
-static void describe(const vipo_sampler_options *options, const vipo_schedule *schedule, char *text,
-                     size_t size)
-{
-    char name[16];
-    snprintf(name, sizeof name, "unipc%d", order_of(options));
-    vipo_grid_describe(name, options, &defaults, schedule, text, size);
-}
-
-static size_t memory(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
-                     size_t dim)
-{
-    (void)options, (void)schedule;
-    return (2 + MAX_ORDER + 1) * (size_t)videos * dim; /* v, x before the step, predictions of x0 */
 }
 
 /* Solves the n x n Vandermonde system sum_k rho_k r_k^(j-1) = b_j by elimination with pivoting. */
@@ -128,54 +101,66 @@ static void apply(const update *u, int order, size_t n, const float *x, float *c
     }
 }
 
-static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
+/* Order of the step that leaves place i of the grid (not the one to the clean video). */
+static int order_at(const vipo_sampler_options *options, int i)
+{
+    return i + 1 < order_of(options) ? i + 1 : order_of(options);
+}
+
+static void step(vipo_sampling *sampling, const vipo_grid *grid, int i)
 {
     const vipo_schedule *schedule = sampling->schedule;
     const size_t n = (size_t)sampling->videos * sampling->denoiser->dim;
-    const int highest = order_of(sampling->options);
+    const int t = grid->times[i], next = grid->times[i + 1];
+    const double alpha = vipo_schedule_alpha(schedule, t), sigma = vipo_schedule_sigma(schedule, t);
     float *x = sampling->x, *v = sampling->memory, *before = v + n;
-    float *x0[MAX_ORDER + 1]; /* newest first */
-    double lambda[MAX_ORDER + 1] = {0};
-    for (int k = 0; k <= MAX_ORDER; k++) x0[k] = before + (size_t)(k + 1) * n;
-    vipo_grid grid;
-    VIPO_TRY(vipo_grid_make(&grid, sampling->options, &defaults, schedule, error));
-    sampling->expected_evaluations = (double)grid.steps * (double)sampling->videos;
-    int order = 0; /* of the step that led here */
-    for (int i = 0; i < grid.steps; i++) {
-        const int t = grid.times[i], next = grid.times[i + 1];
-        const double alpha = vipo_schedule_alpha(schedule, t), sigma = vipo_schedule_sigma(schedule, t);
-        VIPO_TRY(vipo_sampling_call_all(sampling, t, x, v, error));
-        float *newest = x0[MAX_ORDER];
-        for (size_t j = 0; j < n; j++) newest[j] = (float)(alpha * (double)x[j] - sigma * (double)v[j]);
-        const double lambda_t = vipo_schedule_log_snr_half(schedule, t);
-        if (i > 0) {
-            const update corrector =
-                make_update(schedule, grid.times[i - 1], t, order, lambda, lambda_t, true);
-            apply(&corrector, order, n, before, x0, newest, x);
-        }
-        for (int k = MAX_ORDER; k > 0; k--) {
-            x0[k] = x0[k - 1];
-            lambda[k] = lambda[k - 1];
-        }
-        x0[0] = newest;
-        lambda[0] = lambda_t;
-        if (next < 0) {
-            memcpy(x, newest, n * sizeof *x);
-        } else {
-            order = i + 1 < highest ? i + 1 : highest;
-            const update predictor = make_update(schedule, t, next, order, lambda,
-                                                 vipo_schedule_log_snr_half(schedule, next), false);
-            memcpy(before, x, n * sizeof *x);
-            apply(&predictor, order, n, before, x0, NULL, x);
-        }
-        vipo_trace_step(sampling, i, t, next);
+    /* Predictions take turns in MAX_ORDER + 1 places; newest first. */
+    float *x0[MAX_ORDER + 1];
+    double lambda[MAX_ORDER + 1];
+    for (int k = 0; k <= MAX_ORDER && k <= i; k++) {
+        x0[k] = before + (size_t)(1 + (i - k) % (MAX_ORDER + 1)) * n;
+        lambda[k] = vipo_schedule_log_snr_half(schedule, grid->times[i - k]);
     }
+    for (size_t j = 0; j < n; j++) x0[0][j] = (float)(alpha * (double)x[j] - sigma * (double)v[j]);
+    if (i > 0) {
+        const int order = order_at(sampling->options, i - 1);
+        const update corrector =
+            make_update(schedule, grid->times[i - 1], t, order, lambda + 1, lambda[0], true);
+        apply(&corrector, order, n, before, x0 + 1, x0[0], x);
+    }
+    if (next < 0) {
+        memcpy(x, x0[0], n * sizeof *x);
+        return;
+    }
+    const int order = order_at(sampling->options, i);
+    const update predictor =
+        make_update(schedule, t, next, order, lambda, vipo_schedule_log_snr_half(schedule, next), false);
+    memcpy(before, x, n * sizeof *x);
+    apply(&predictor, order, n, before, x0, NULL, x);
+}
+
+static vipo_status check(const vipo_sampler_options *options, const vipo_schedule *schedule,
+                         vipo_error *error)
+{
+    (void)schedule;
+    if (order_of(options) < 2 || order_of(options) > MAX_ORDER)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "unipc order: %d, expected 2 or 3", options->order);
     return VIPO_OK;
 }
+
+static void describe(const vipo_sampler_options *options, const vipo_schedule *schedule, char *text,
+                     size_t size)
+{
+    (void)schedule;
+    snprintf(text, size, "unipc%d", order_of(options));
+}
+
+static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.5};
 
 const vipo_sampler vipo_sampler_unipc = {.name = "unipc",
                                          .summary = "UniPC predictor-corrector of --order 2 or 3",
                                          .check = check,
                                          .describe = describe,
-                                         .memory = memory,
-                                         .sample = sample};
+                                         .states = 2 + MAX_ORDER + 1, /* v, x before the step, predictions */
+                                         .grid = &defaults,
+                                         .step = step};

@@ -135,6 +135,11 @@ case("usage", "auto with a grid", "plan " + INPUTS + " -o a.gif -s auto --grid u
 case("usage", "auto with a chunk", "plan " + INPUTS + " -o a.gif -s auto --chunk 3", code=2, err="--chunk is a setting of draft-target, but the sampler is auto")
 case("usage", "distance with ddim", "plan " + INPUTS + " -o a.gif -s ddim --distance 0.1", code=2, err="--distance is a setting of auto only")
 case("usage", "negative distance", "plan " + INPUTS + " -o a.gif -s auto --distance -1", code=2, err="expected a number from 0")
+case("usage", "start without a plan", "plan " + INPUTS + " -o a.gif --from-step 35", code=2, err="--from-step needs the plan to start from: --warm PLAN.npy")
+case("usage", "executed without a plan", "plan " + INPUTS + " -o a.gif --executed 2", code=2, err="--executed needs the plan that was carried out: --warm")
+for value in ["-1", "x", "3.5", "''"]:
+    case("usage", "--from-step %s" % value, "plan --from-step=%s" % value, code=2, err="--from-step .*: expected an integer from 0 to")
+    case("usage", "--executed %s" % value, "plan --executed=%s" % value, code=2, err="--executed .*: expected an integer from 0 to")
 case("usage", "no CUDA", "plan " + INPUTS + " -o a.gif --device cuda", code=1, err="not built with CUDA, use --device cpu")
 case("usage", "no CUDA for version either", "version --device cuda", code=1, err="not built with CUDA")
 
@@ -185,6 +190,15 @@ case("files", "noise that is no array", "plan " + INPUTS + " --noise {no_npy} -o
 case("files", "truncated noise", "plan " + INPUTS + " --noise {cut_npy} -o a.gif", code=1, err="cut.npy")
 case("files", "noise of the wrong shape", "plan " + INPUTS + " --noise {noise_flat} -o a.gif", code=1, err="noise.*7.*64.*64.*3")
 case("files", "noise for another number of samples", "plan " + INPUTS + " --noise {noise2} --samples 1 -o a.gif", code=1, err="noise")
+WARM = "plan " + INPUTS + " -o V.npy -s ab2 --warm "
+case("files", "no such plan to start from", WARM + "nowhere.npy", code=1, err="nowhere.npy")
+case("files", "start from a plan that is no array", WARM + "{no_npy}", code=1, err="no.npy")
+case("files", "start from a plan of the wrong shape", WARM + "{noise_flat}", code=1, err="warm start.*expected shape .1 or 1..7..64..64..3., found .7..64..64.")
+case("files", "start from more plans than samples", WARM + "{noise2} --samples 3", code=1, err="warm start.*expected shape .3 or 1.*found .2.")
+case("files", "start from a plan with NaN", WARM + "{nan_video}", code=1, err="warm start.*element 0 is not a finite number")
+case("files", "start beyond the schedule", WARM + "{noise} --from-step 100", code=1, err="from step: 100, expected 0..99")
+case("files", "more frames executed than there are", WARM + "{noise} --executed 8", code=1, err="executed: 8, expected 0..7")
+case("files", "start between draft times", WARM + "{noise} -s draft-target --from-step 35", code=1, err="the nearest are 29 and 39")
 case("files", "cond of the wrong size", "plan -m {model} --cond {cond_small} -t a -o a.gif", code=1, err="cond")
 case("files", "tokens of the wrong width", "plan -m {model} -i {image} --tokens {tokens_wide} -o a.gif", code=1, err="tokens")
 case("files", "text that is not UTF-8", "plan -m {model} -i {image} -t 'door \udcff' -o a.gif", code=1, err="UTF-8")
@@ -266,7 +280,7 @@ def _(run):
 
 QUICK = " --sampler ddim --steps 2"
 PLAN_JSON = {"sampler": "ddim-2", "samples": 1, "seed": 0, "guidance": 0.0, "calls": 2, "evaluations": 2, "network_rows": 2,
-             "seconds": positive, "text_seconds": not_negative, "load_seconds": positive, "rounds": 0, "drafted": 0, "accepted": 0,
+             "from_step": 99, "seconds": positive, "text_seconds": not_negative, "load_seconds": positive, "rounds": 0, "drafted": 0, "accepted": 0,
              "peak_bytes": positive, "compute": lambda c: bool(c), "threads": positive, "outputs": [],
              "video": {"shape": [1, 7, 64, 64, 3]}}
 case("plan", "every kind of output", "plan " + INPUTS + QUICK + " -o a.gif --out b.mp4 --out=c.png -oV.npy",
@@ -288,6 +302,12 @@ case("plan", "as many samples as condition frames", "plan -m {model} --cond {con
      json=dict(PLAN_JSON, samples=2, evaluations=4, network_rows=4, video={"shape": [2, 7, 64, 64, 3]}))
 case("plan", "no text encoder needed with tokens", "plan -m {no_text} --cond {cond} --tokens {tokens}" + QUICK + " -o V.npy",
      files={"V.npy": (1,) + VIDEO})
+case("plan", "warm start", "plan " + INPUTS + " -s ab2 --warm {noise} --from-step 35 --executed 2 -o V.npy --json",
+     json={"sampler": "ab2-12 from 35", "from_step": 35, "evaluations": 6}, files={"V.npy": (1,) + VIDEO})
+case("plan", "warm start where it starts by default", "plan " + INPUTS + " -s draft-target --threshold 1e6 --warm {noise} --executed 7 --json",
+     json={"sampler": "draft-target k=6 10/2 lambda=1e+06 from 39", "from_step": 39, "rounds": 1, "drafted": 4, "evaluations": 20})
+case("plan", "as many samples as plans to start from", "plan " + INPUTS + " -s ddim -n 4 --warm {noise2} --from-step 24 --json",
+     json={"sampler": "ddim-4 from 24", "samples": 2, "calls": 1, "evaluations": 2})
 case("plan", "caption, scale and speed", "plan " + INPUTS + QUICK + " -o a.gif -o c.png --caption 'door open' --scale 1 --fps 10",
      files={"a.gif": GIF, "c.png": PNG})
 case("plan", "scalar kernels", "plan " + INPUTS + " -s ddim -n 1 --compute ref --json", json={"compute": "ref", "sampler": "ddim-1"})
@@ -385,6 +405,23 @@ def _(run):
         expect(all(round_key in r for r in rounds), "a round has no %s", round_key)
     expect(end["calls"] == summary["calls"] and end["evals"] == summary["evaluations"], "end %s", end)
     expect("seconds" in end and "peak_bytes" in end, "end %s", end)
+
+
+@special("plan", "a warm start goes on from a plan, and its trace says where")
+def _(run):
+    lines = ["plan " + INPUTS + " -s ab2 -n 4 -o a.npy",
+             "plan " + INPUTS + " -s ab2 -n 4 --seed 1 -o cold.npy",
+             "plan " + INPUTS + " -s ab2 -n 4 --seed 1 --warm a.npy --from-step 10 -o warm.npy --trace t.jsonl"]
+    for line in lines:
+        code, _, err = run.run(line)
+        expect(code == 0, "%s: exit status %d: %s", line, code, err)
+    first, cold, warm = (read_npy(run.path(name + ".npy"))[1] for name in ("a", "cold", "warm"))
+    distance = [sum((x - y) ** 2 for x, y in zip(first, other)) for other in (cold, warm)]
+    expect(0 < distance[1] < 0.25 * distance[0], "squared distances %s", distance)
+    with open(run.path("t.jsonl")) as file:
+        events = [json.loads(line) for line in file]
+    expect([e["t"] for e in events[:-1]] == [10] and events[0]["t_next"] == -1, "events %s", events)
+    expect(events[-1]["sampler"] == "ab2-4 from 10" and events[-1]["evals"] == 1, "end %s", events[-1])
 
 
 @special("plan", "--rng torch")

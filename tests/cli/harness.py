@@ -89,6 +89,7 @@ def make_inputs(folder):
     make_npy(new("cond_small", "cond_small.npy"), (1, 32, 32, 3), "unit")
     make_npy(new("noise", "noise.npy"), (1,) + video, "normal")
     make_npy(new("noise2", "noise2.npy"), (2,) + video, "normal")
+    make_npy(new("nan_video", "nan_video.npy"), (1,) + video, "nan")
     make_npy(new("noise_flat", "noise_flat.npy"), (7, 64, 64), "normal")
     make_npy(new("tokens", "tokens.npy"), (1, 4, 128), "normal")
     make_npy(new("tokens_wide", "tokens_wide.npy"), (1, 4, 64), "normal")

@@ -41,17 +41,19 @@ static void run_with(const vipo_sampler *sampler, const vipo_sampler_options *op
                      const vipo_denoiser *denoiser, const vipo_callbacks *callbacks, int videos, result *out)
 {
     vipo_error error = {0};
-    assert_ok(sampler->check(options, &schedule, &error), &error);
-    float *memory = vipo_aligned_calloc(sampler->memory(options, &schedule, videos, DIM), sizeof *memory);
+    assert_ok(vipo_sampler_check(sampler, options, &schedule, T - 1, &error), &error);
+    float *memory =
+        vipo_aligned_calloc(vipo_sampler_memory(sampler, options, &schedule, videos, DIM), sizeof *memory);
     assert_non_null(memory);
     vipo_sampling sampling = {.denoiser = denoiser,
                               .schedule = &schedule,
                               .options = options,
                               .callbacks = callbacks,
                               .videos = videos,
+                              .from = T - 1,
                               .x = out->x,
                               .memory = memory};
-    assert_ok(sampler->sample(&sampling, &error), &error);
+    assert_ok(vipo_sampler_run(sampler, &sampling, &error), &error);
     out->stats = sampling.stats;
     vipo_aligned_free(memory);
 }
@@ -323,31 +325,39 @@ static void test_bad_options(void **state)
     (void)state;
     vipo_error error = {0};
     vipo_sampler_options options = draft_target(0, 2, 11);
-    assert_int_equal(vipo_sampler_draft_target.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_int_equal(vipo_sampler_check(&vipo_sampler_draft_target, &options, &schedule, T - 1, &error),
+                     VIPO_INVALID_ARGUMENT);
     options = draft_target(6, 3, 11);
-    assert_int_equal(vipo_sampler_draft_target.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_int_equal(vipo_sampler_check(&vipo_sampler_draft_target, &options, &schedule, T - 1, &error),
+                     VIPO_INVALID_ARGUMENT);
     options = draft_target(6, 2, 11);
     options.draft_stride = 30;
-    assert_int_equal(vipo_sampler_draft_target.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_int_equal(vipo_sampler_check(&vipo_sampler_draft_target, &options, &schedule, T - 1, &error),
+                     VIPO_INVALID_ARGUMENT);
     options = draft_target(6, 2, NAN);
-    assert_int_equal(vipo_sampler_draft_target.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_int_equal(vipo_sampler_check(&vipo_sampler_draft_target, &options, &schedule, T - 1, &error),
+                     VIPO_INVALID_ARGUMENT);
     options.steps = 101;
-    assert_int_equal(vipo_sampler_ddim.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_int_equal(vipo_sampler_check(&vipo_sampler_ddim, &options, &schedule, T - 1, &error),
+                     VIPO_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "steps"));
     static const char *const bad_grids[] = {"",      "s",      "s:",      "s:1",   "s:1.7,", "s:1.7,1.5x",
                                             "s:0,1", "s:-1,2", "s:nan,1", "S:1,1", "even"};
     options.steps = 10;
     for (size_t i = 0; i < sizeof bad_grids / sizeof bad_grids[0]; i++) {
         options.grid = bad_grids[i];
-        assert_int_equal(vipo_sampler_ddim.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+        assert_int_equal(vipo_sampler_check(&vipo_sampler_ddim, &options, &schedule, T - 1, &error),
+                         VIPO_INVALID_ARGUMENT);
     }
     options.grid = "s:1.7,1.5";
     options.steps = 60; /* more than such a grid has different timesteps */
-    assert_int_equal(vipo_sampler_ab2.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_int_equal(vipo_sampler_check(&vipo_sampler_ab2, &options, &schedule, T - 1, &error),
+                     VIPO_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "room for"));
     options.steps = 12;
     options.order = 4;
-    assert_int_equal(vipo_sampler_unipc.check(&options, &schedule, &error), VIPO_INVALID_ARGUMENT);
+    assert_int_equal(vipo_sampler_check(&vipo_sampler_unipc, &options, &schedule, T - 1, &error),
+                     VIPO_INVALID_ARGUMENT);
     const vipo_sampler *sampler;
     assert_int_equal(vipo_sampler_find(&sampler, "euler", &error), VIPO_INVALID_ARGUMENT);
     assert_non_null(strstr(error.message, "draft-target"));
@@ -374,9 +384,10 @@ static void test_a_network_that_breaks_down(void **state)
                               .schedule = &schedule,
                               .options = &options,
                               .videos = 1,
+                              .from = T - 1,
                               .x = x,
                               .memory = memory};
-    assert_int_equal(vipo_sampler_ddim.sample(&sampling, &error), VIPO_NUMERIC);
+    assert_int_equal(vipo_sampler_run(&vipo_sampler_ddim, &sampling, &error), VIPO_NUMERIC);
     assert_non_null(strstr(error.message, "t = 49"));
 }
 

@@ -66,6 +66,7 @@ static chosen choose(const vipo_auto_wish *wish, const vipo_batch_cost *cost)
     assert_ok(vipo_schedule_open(&schedule, 100, &error), &error);
     whole.schedule = &schedule;
     if (!whole.samples) whole.samples = 1;
+    if (!whole.from) whole.from = 99;
     assert_ok(vipo_auto_choose(&whole, cost, &c.choice, &c.sampler, &error), &error);
     vipo_schedule_close(&schedule);
     c.name = c.choice.candidates[c.choice.chosen].sampler;
@@ -195,6 +196,21 @@ static void test_ties(void **state)
     assert_string_equal(choose(&wish, &proportional).name, "unipc:12"); /* as near, faster */
 }
 
+/* A plan that starts late leaves out what cannot start there. */
+static void test_start(void **state)
+{
+    (void)state;
+    static const int starts[] = {39, 35, 99};
+    for (int i = 0; i < 3; i++) {
+        const chosen c = choose(&(vipo_auto_wish){.distance = 1, .from = starts[i]}, &proportional);
+        int drafts = 0, others = 0;
+        for (int j = 0; j < c.choice.n_candidates; j++)
+            *(strstr(c.choice.candidates[j].sampler, "draft-target") ? &drafts : &others) += 1;
+        assert_int_equal(drafts, starts[i] == 35 ? 0 : 4);
+        assert_int_equal(others, 15);
+    }
+}
+
 static void test_no_candidates(void **state)
 {
     (void)state;
@@ -203,12 +219,13 @@ static void test_no_candidates(void **state)
     vipo_sampler_choice choice;
     vipo_sampler_options sampler;
     assert_ok(vipo_schedule_open(&schedule, 4, &error), &error);
-    vipo_auto_wish wish = {.distance = 1, .samples = 1, .schedule = &schedule};
+    vipo_auto_wish wish = {.distance = 1, .samples = 1, .schedule = &schedule, .from = 3};
     assert_int_equal(vipo_auto_choose(&wish, &proportional, &choice, &sampler, &error), VIPO_UNSUPPORTED);
     assert_non_null(strstr(error.message, "none of its candidates runs on a model of 4 timesteps"));
     vipo_schedule_close(&schedule);
     /* by 50 timesteps draft-target has other calls than recorded */
     assert_ok(vipo_schedule_open(&schedule, 50, &error), &error);
+    wish.from = 49;
     assert_ok(vipo_auto_choose(&wish, &proportional, &choice, &sampler, &error), &error);
     for (int i = 0; i < choice.n_candidates; i++)
         assert_null(strstr(choice.candidates[i].sampler, "draft-target"));
@@ -430,6 +447,7 @@ int main(void)
         cmocka_unit_test(test_samples_and_guidance),
         cmocka_unit_test(test_none_qualifies),
         cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_start),
         cmocka_unit_test(test_no_candidates),
         cmocka_unit_test(test_measure),
         cmocka_unit_test(test_plan),
