@@ -49,7 +49,7 @@ typedef struct vipo_sim_options {
     vipo_sim_profile profile;
     const char *
         assets; /* folder with Meta-World's models; NULL: $VIPO_METAWORLD_ASSETS, else where set-up put them */
-    const char *gl;   /* "egl" or "osmesa"; NULL: the first that works */
+    const char *gl;   /* "egl" or "osmesa"; NULL: $VIPO_GL, else the first that works */
     int shadow_size;  /* of shadow maps, pixels; 0: as authored (4096), -1: no shadows */
     int multisamples; /* of the off-screen buffer; 0: as authored (4), -1: none */
 } vipo_sim_options;
