@@ -398,14 +398,18 @@ option_hint option_value_hint(const option *o)
 {
     if (!option_takes_value(o)) return HINT_NONE;
     if (o->choice) return HINT_CHOICE;
-    if (strncmp(o->placeholder, "FILE", 4) == 0) return HINT_FILE;
+    if (o->endings || strncmp(o->placeholder, "FILE", 4) == 0 || strchr(o->placeholder, '.'))
+        return HINT_FILE;
     return strncmp(o->placeholder, "DIR", 3) == 0 ? HINT_FOLDER : HINT_NONE;
 }
 
 const char *option_ending(const option *o, int i, char *out, size_t size)
 {
     const char *at = o->endings;
-    if (!at) at = strncmp(o->placeholder, "FILE.", 5) == 0 ? o->placeholder + 5 : "";
+    if (!at) {
+        const char *const dot = strchr(o->placeholder, '.');
+        at = dot ? dot + 1 : "";
+    }
     for (; i > 0; i--) {
         at += strcspn(at, " ");
         at += strspn(at, " ");

@@ -72,6 +72,7 @@ CASES = [
     (["plan", "--image", "my f"], {"my frame.png"}),
     (["plan", "--image", "not"], {"notes.txt"}),  # none has the ending: any file
     (["plan", "--noise", "n"], {"noise.npy"}),
+    (["plan", "--warm", "n"], {"noise.npy"}),
     (["convert", "-c", ""], {"model-24.pt", "net.safetensors"} | set(FOLDERS)),
     (["convert", "--config", "s"], {"sizes.json"}),
     (["info", ""], set(FILES) | set(FOLDERS)),
