@@ -4,7 +4,7 @@
     docs.py BUILD             the generated parts of docs/ are what `vipo help --markdown` prints, every command has
                               a page, every relative link in a .md file leads somewhere
     docs.py BUILD --examples  runs the ```console blocks of docs/**/*.md and compares what they print
-    --update                  writes what was found into the pages instead
+    --update                  writes what was found into the pages instead, and begins pages that are missing
     --page NAME               with --examples: only pages with this in their name
 
 A block holds command lines after "$ " and their output, standard error included. A page's blocks run one after
@@ -36,7 +36,7 @@ def write(name, text):
 def check_part(page, marker, wanted, update):
     """What stands between <!-- marker --> and <!-- /marker --> in the page."""
     if page not in tree.files():
-        return ["%s: missing, expected a page with <!-- %s --> and <!-- /%s -->" % (page, marker, marker)]
+        return ["%s: missing; tests/checks/docs.py BUILD --update begins it" % page]
     text = tree.read(page)
     pattern = re.compile(r"(<!-- %s -->\n)(.*?)(<!-- /%s -->\n)" % (marker, marker), re.S)
     found = pattern.findall(text)
@@ -51,8 +51,20 @@ def check_part(page, marker, wanted, update):
     return []
 
 
+def begin_page(page, command):
+    """What the table says; examples with their output, files and errors are for an author to add."""
+    write(page, "# vipo %s\n\n%s\n\n## Examples\n\n```sh\n%s\n```\n\n## Options\n\n<!-- options -->\n<!-- /options -->\n" % (
+        command["name"], command["description"], command["examples"]))
+    print("%s: begun" % page)
+
+
 def generated_problems(build, update):
-    names = [command["name"] for command in json.loads(vipo(build, "help", "--json"))]
+    commands = json.loads(vipo(build, "help", "--json"))
+    names = [command["name"] for command in commands]
+    for command in commands:
+        page = "docs/commands/%s.md" % command["name"]
+        if update and page not in tree.files():
+            begin_page(page, command)
     problems = check_part("docs/cli.md", "commands", vipo(build, "help", "--markdown"), update)
     for name in names:
         problems += check_part("docs/commands/%s.md" % name, "options", vipo(build, "help", "--markdown", name), update)
