@@ -10,7 +10,7 @@ typedef struct plan_options {
     common_options common;
     input_options inputs;
     string_list out;
-    int samples;
+    int samples, best_of, score;
     uint64_t seed;
     vipo_rng rng;
     const char *noise, *step_noise, *trace, *warm;
@@ -18,6 +18,12 @@ typedef struct plan_options {
     vipo_sampler_options sampler;
     vipo_write_options write;
 } plan_options;
+
+/* Without "none". */
+static const char *score_name(int i)
+{
+    return vipo_score_name(i + 1);
+}
 
 /* In the order of vipo_rng. */
 static const char *rng_name(int i)
@@ -84,6 +90,22 @@ static const option noise_options[] = {
      .max = 1024,
      .default_text = "1, or as many as --noise, --cond or --warm hold",
      .help = "plans to make from different noise"},
+    {.name = "best-of",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(best_of),
+     .min = 1,
+     .max = 1024,
+     .default_text = "",
+     .help = "in place of --samples: make N plans from different noise and keep the one of the best score"},
+    {.name = "score",
+     .placeholder = "NAME",
+     .kind = OPTION_CHOICE_INDEX,
+     .offset = AT(score),
+     .choice = score_name,
+     .help =
+         "of --best-of: consensus, nearness to the other plans; or denoising, how well the network recovers "
+         "the plan from noise, 3 evaluations per plan"},
     {.name = "noise",
      .placeholder = "FILE.npy",
      .kind = OPTION_STRING,
@@ -151,6 +173,10 @@ static int check(tool *t, const plan_options *options)
         return tool_usage_error(t, "--from-step needs the plan to start from: --warm PLAN.npy");
     if (!options->warm && option_was_given(t->use, "executed"))
         return tool_usage_error(t, "--executed needs the plan that was carried out: --warm PLAN.npy");
+    if (options->best_of && option_was_given(t->use, "samples"))
+        return tool_usage_error(t, "give one of --samples and --best-of, not both");
+    if (!options->best_of && option_was_given(t->use, "score"))
+        return tool_usage_error(t, "--score chooses among the plans of --best-of N, which is missing");
     if (options->out.count == 0 && !options->trace && !t->common->json)
         return tool_usage_error(t, "give at least one --out FILE (.gif .mp4 .png .npy)");
     for (int i = 0; i < options->out.count; i++)
@@ -184,6 +210,30 @@ static json_t *choice_json(const vipo_sampler_choice *choice)
     return out;
 }
 
+/* All scores, and which plan the outputs hold. */
+static json_t *best_of_json(const plan_options *options, const vipo_plan *plan)
+{
+    json_t *const out = json_object(), *const scores = json_array();
+    for (size_t i = 0; i < vipo_array_size(&plan->scores); i++)
+        json_array_append_new(scores, json_number((double)plan->scores.data[i]));
+    json_object_set_new(out, "score", json_text(score_name(options->score)));
+    json_object_set_new(out, "scores", scores);
+    json_object_set_new(out, "best", json_integer(plan->best));
+    json_object_set_new(out, "evaluations", json_integer(plan->score_evaluations));
+    json_object_set_new(out, "seconds", json_number(plan->score_seconds));
+    return out;
+}
+
+/* What the outputs hold: every sample, or the best one. A view, not to be freed. */
+static vipo_array shown_video(const vipo_plan *plan)
+{
+    vipo_array video = plan->video;
+    if (!plan->scores.data) return video;
+    video.data += (size_t)plan->best * (vipo_array_size(&video) / video.shape[0]);
+    video.shape[0] = 1;
+    return video;
+}
+
 static int print_json(tool *t, const plan_options *options, const session *s, const vipo_request *request,
                       const vipo_plan *plan)
 {
@@ -191,6 +241,7 @@ static int print_json(tool *t, const plan_options *options, const session *s, co
     json_object_set_new(out, "sampler", json_text(plan->sampler));
     if (plan->choice) json_object_set_new(out, "auto", choice_json(plan->choice));
     json_object_set_new(out, "samples", json_integer(request->samples));
+    if (plan->scores.data) json_object_set_new(out, "best_of", best_of_json(options, plan));
     json_object_set_new(out, "seed", json_integer((json_int_t)request->seed));
     json_object_set_new(out, "rng", json_text(rng_name((int)options->rng)));
     json_object_set_new(out, "guidance", json_number(request->sampler.guidance));
@@ -208,7 +259,8 @@ static int print_json(tool *t, const plan_options *options, const session *s, co
     for (int i = 0; i < options->out.count; i++)
         json_array_append_new(files, json_text(options->out.items[i]));
     json_object_set_new(out, "outputs", files);
-    json_object_set_new(video, "shape", json_shape(&plan->video));
+    const vipo_array shown = shown_video(plan);
+    json_object_set_new(video, "shape", json_shape(&shown));
     json_object_set_new(out, "video", video);
     return tool_print_json(t, out);
 }
@@ -228,6 +280,12 @@ static int print_summary(tool *t, const plan_options *options, const session *s,
                plan->rounds, plan->rounds == 1 ? "" : "s", used->threshold);
         if (used->threshold_growth != 0) printf(" %+g a round", used->threshold_growth);
         printf(" (L2; rms %.4f)\n", used->threshold / sqrt(values));
+    }
+    if (plan->scores.data) {
+        printf("best of %zu by %s: plan %d, counted from 0; score %.4g", plan->scores.shape[0],
+               score_name(options->score), plan->best, (double)plan->scores.data[plan->best]);
+        if (plan->score_evaluations) printf(", %d further evaluations", plan->score_evaluations);
+        printf(", %.2f s\n", plan->score_seconds);
     }
     if (plan->choice)
         printf("chosen by auto: %s, %s distance %g; measuring took %.2f s\n",
@@ -276,7 +334,8 @@ static int run(tool *t, void *values)
     request.executed = options->executed;
     request.sampler = options->sampler;
     request.callbacks = tool_callbacks(t);
-    request.samples = options->samples;
+    request.samples = options->best_of ? options->best_of : options->samples;
+    request.score = options->best_of ? (vipo_score)(options->score + 1) : VIPO_SCORE_NONE;
     if (!request.samples) { /* as many as the inputs hold */
         const size_t frames = s.cond.shape[0], plans = warm.rank == 5 ? warm.shape[0] : 1;
         const size_t held = noise.data ? noise.shape[0] : plans > frames ? plans : frames;
@@ -289,8 +348,9 @@ static int run(tool *t, void *values)
         status = tool_interrupted(t);
         goto done;
     }
+    const vipo_array shown = shown_video(&plan);
     for (int i = 0; i < options->out.count; i++)
-        if (vipo_plan_write(options->out.items[i], &plan.video, &s.cond, &options->write, &error) != VIPO_OK)
+        if (vipo_plan_write(options->out.items[i], &shown, &s.cond, &options->write, &error) != VIPO_OK)
             goto fail;
     if (options->trace && !output_commit(&t->trace, message)) {
         tool_fail(t, "%s", message);

@@ -266,6 +266,17 @@ VIPO_API int vipo_planner_threads(const vipo_planner *planner);
  * a CPU, torch.manual_seed(seed) and torch.randn in AVDC's order, to repeat its runs. */
 typedef enum vipo_rng { VIPO_RNG_PHILOX, VIPO_RNG_TORCH } vipo_rng;
 
+/* Which of several samples to follow. Higher is better; what each is worth: docs/best-of.md. */
+typedef enum vipo_score {
+    VIPO_SCORE_NONE,
+    VIPO_SCORE_CONSENSUS, /* minus the mean rms distance, in [-1,1] units, to the other samples: the medoid is best */
+    VIPO_SCORE_DENOISING, /* minus the mean squared error of the network's v when the finished video is noised again,
+                             to 0.3, 0.5 and 0.7 of the timesteps with one fixed noise each: a bound of its
+                             log-likelihood is made of such errors (Ho et al. 2020). 3 evaluations per sample */
+} vipo_score;
+/* "none", "consensus", "denoising"; NULL past the end. */
+VIPO_API const char *vipo_score_name(int i);
+
 typedef struct vipo_request {
     const vipo_array *cond;   /* [samples or 1][H][W][3] in [0,1]; required */
     const char *text;         /* UTF-8; or */
@@ -286,6 +297,7 @@ typedef struct vipo_request {
     int from_step;
     int executed; /* 0..frames */
     vipo_sampler_options sampler;
+    vipo_score score; /* of the samples; needs one condition frame */
     vipo_callbacks callbacks;
 } vipo_request;
 
@@ -300,10 +312,14 @@ typedef struct vipo_plan {
     int evaluations;             /* calls x rows, summed over samples */
     int network_rows;            /* rows the network really ran: evaluations, doubled by guidance */
     int rounds, drafted,
-        accepted;        /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
-    double seconds;      /* sampling alone, without text encoding and loading */
-    double text_seconds; /* tokenizer, text encoder and task embedding */
-    size_t peak_bytes;   /* weights + arena + sampler state */
+        accepted;          /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
+    double seconds;        /* sampling alone, without text encoding and loading */
+    double text_seconds;   /* tokenizer, text encoder and task embedding */
+    vipo_array scores;     /* [samples], higher is better; empty without a score in the request */
+    int best;              /* the sample of the highest score, the first of several */
+    int score_evaluations; /* rows the network ran for the scores; not in evaluations and network_rows */
+    double score_seconds;
+    size_t peak_bytes; /* weights + arena + sampler state */
 } vipo_plan;
 
 VIPO_API vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request, vipo_plan *out,

@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/memory.h"
 #include "policy/noise.h"
+#include "policy/score.h"
 #include "sampling/sampler.h"
 #include "sampling/trace.h"
 
@@ -220,6 +221,11 @@ static vipo_status check_request(const vipo_planner *planner, const vipo_request
     snprintf(leading, sizeof leading, "[%d or 1]", r->samples);
     if (!ends_with(r->cond, 4, video + 1, 3) || (r->cond->shape[0] != 1 && r->cond->shape[0] != samples))
         return bad_shape("condition frame (cond)", leading, r->cond, video + 1, 3, error);
+    if (r->score != VIPO_SCORE_NONE && r->cond->shape[0] != 1)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                         "a score compares plans from one condition frame, found %zu", r->cond->shape[0]);
+    if (!vipo_score_name((int)r->score))
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "score: %d, expected a vipo_score", (int)r->score);
     VIPO_TRY(check_finite("condition frame (cond)", r->cond, error));
     if (r->noise) {
         snprintf(leading, sizeof leading, "[%d]", r->samples);
@@ -360,6 +366,7 @@ static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memor
                       planner->arena_bytes +
                       (size_t)vipo_pool_threads(planner->compute.pool) * planner->compute.scratch_bytes +
                       memory_bytes + n * sizeof(float);
+    VIPO_TRY(vipo_planner_score(p->planner, request, p->task, out, p->error));
     vipo_trace_end(&request->callbacks, out->sampler, &sampling.stats, p->network_rows, out->seconds,
                    out->peak_bytes);
     return VIPO_OK;
@@ -430,6 +437,7 @@ void vipo_plan_free(vipo_plan *plan)
 {
     if (!plan) return;
     vipo_array_free(&plan->video);
+    vipo_array_free(&plan->scores);
     free(plan->choice);
     memset(plan, 0, sizeof *plan);
 }

@@ -1,7 +1,7 @@
 /* One session on a model: threads, memory for the network's batches, and the arrow from task to plan. Public
  * functions: vipo/vipo.h. planner.c keeps the session and plans; noise.c draws a plan's noise; task.c turns
  * texts and tokens into task embeddings; rows.c runs the network on batches of any size; denoise.c serves
- * single calls; auto.c resolves sampler "auto". */
+ * single calls; auto.c resolves sampler "auto"; score.c scores the samples of a plan. */
 #ifndef VIPO_POLICY_PLANNER_H
 #define VIPO_POLICY_PLANNER_H
 

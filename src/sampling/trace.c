@@ -59,6 +59,17 @@ void vipo_trace_choice(const vipo_callbacks *callbacks, const vipo_sampler_choic
                               "candidates", candidates));
 }
 
+void vipo_trace_scores(const vipo_callbacks *callbacks, const char *score, const vipo_plan *plan)
+{
+    if (!listening(callbacks)) return;
+    json_t *scores = json_array();
+    for (size_t i = 0; i < vipo_array_size(&plan->scores); i++)
+        json_array_append_new(scores, json_real((double)plan->scores.data[i]));
+    send(callbacks,
+         json_pack("{s:s, s:s, s:o, s:i, s:i, s:f}", "event", "scores", "score", score, "scores", scores,
+                   "best", plan->best, "evals", plan->score_evaluations, "seconds", plan->score_seconds));
+}
+
 void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
                     int network_rows, double seconds, size_t peak_bytes)
 {

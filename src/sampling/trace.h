@@ -27,6 +27,9 @@ void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round);
  * "measure_seconds":...,"candidates":[{"sampler":...,"distance":...,"predicted_seconds":...}, ...]} */
 void vipo_trace_choice(const vipo_callbacks *callbacks, const vipo_sampler_choice *choice);
 
+/* {"event":"scores","score":"consensus","scores":[...],"best":2,"evals":0,"seconds":...} */
+void vipo_trace_scores(const vipo_callbacks *callbacks, const char *score, const vipo_plan *plan);
+
 /* {"event":"end","calls":18,"evals":50,"seconds":1.5,"peak_bytes":...} */
 void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
                     int network_rows, double seconds, size_t peak_bytes);

@@ -13,6 +13,7 @@
 A case with a function in place of args does its own running.
 """
 import json
+import math
 import os
 import shutil
 import signal
@@ -130,6 +131,10 @@ case("usage", "chunk with ddim", "plan " + INPUTS + " -o a.gif --sampler ddim --
 case("usage", "steps with draft-target", "plan " + INPUTS + " -o a.gif -s draft-target -n 3", code=2, err="draft-target has no --steps")
 case("usage", "strides that do not divide", "plan " + INPUTS + " -o a.gif -s draft-target --target-stride 3", code=2,
      err="target stride must divide the draft stride, found 3 and 10")
+case("usage", "samples and best-of", "plan " + INPUTS + " -o a.gif --samples 2 --best-of 2", code=2, err="--samples and --best-of, not both")
+case("usage", "score of nothing", "plan " + INPUTS + " -o a.gif --samples 2 --score consensus", code=2, err="--best-of N, which is missing")
+case("usage", "unknown score", "plan " + INPUTS + " -o a.gif --best-of 2 --score concensus", code=2, err="expected consensus or denoising .did you mean consensus")
+case("usage", "best of none", "plan " + INPUTS + " -o a.gif --best-of 0", code=2, err="--best-of 0: expected an integer from 1")
 case("usage", "auto with steps", "plan " + INPUTS + " -o a.gif -s auto -n 3", code=2, err="auto has no --steps")
 case("usage", "auto with a grid", "plan " + INPUTS + " -o a.gif -s auto --grid uniform", code=2, err="--grid is a setting of .*, but the sampler is auto")
 case("usage", "auto with a chunk", "plan " + INPUTS + " -o a.gif -s auto --chunk 3", code=2, err="--chunk is a setting of draft-target, but the sampler is auto")
@@ -322,6 +327,37 @@ case("plan", "draft-target that rejects everything", "plan " + INPUTS + " -s dra
 case("plan", "draft-target with all settings", "plan " + INPUTS + " -s draft-target --chunk 3 --draft-stride 20 --target-stride 10 "
      "--threshold 1e6 --threshold-growth 0 --chunk-rule remainder --no-draft-reuse --json",
      json={"rounds": 2, "accepted": 5, "drafted": 5})
+
+
+BEST = "plan " + INPUTS + " --sampler ddim --steps 1"
+case("plan", "best of three", BEST + " --best-of 3 -o V.npy -o c.png",
+     out=r"^ddim-1: 1 call, 3 evaluations, .*\nbest of 3 by consensus: plan [012], counted from 0; score -0[.]\d+, [0-9.]+ s\nV.npy",
+     files={"V.npy": (1,) + VIDEO, "c.png": PNG})
+case("plan", "best by denoising", BEST + " --best-of 2 --score denoising -o V.npy",
+     out=r"\nbest of 2 by denoising: plan [01], counted from 0; score -0[.]\d+, 6 further evaluations, ", files={"V.npy": (1,) + VIDEO})
+case("plan", "best of one", BEST + " --best-of 1 --json",
+     json={"best_of": lambda b: b["scores"] == [0] and b["best"] == 0, "evaluations": 1, "video": {"shape": [1, 7, 64, 64, 3]}})
+case("plan", "best of different condition frames", "plan -m {model} --cond {cond2} -t a -s ddim -n 1 --best-of 2 --json", code=1,
+     err="one condition frame, found 2")
+
+
+@special("plan", "best of three is one of three samples")
+def _(run):
+    for line in [BEST + " --samples 3 -o all.npy -q", BEST + " --best-of 3 -o best.npy --json --trace t.jsonl"]:
+        code, out, err = run.run(line)
+        expect(code == 0, "%s: exit status %d: %s", line, code, err)
+    summary = json.loads(out)
+    scores, best = summary["best_of"]["scores"], summary["best_of"]["best"]
+    (shape, plans), (_, chosen) = read_npy(run.path("all.npy")), read_npy(run.path("best.npy"))
+    size = len(plans) // 3
+    samples = [plans[i * size:(i + 1) * size] for i in range(3)]
+    expect(list(chosen) == list(samples[best]), "the best plan is not sample %d", best)
+    rms = [[2 * math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b)) / size) for b in samples] for a in samples]
+    expect(all(abs(sum(rms[i]) / 2 + scores[i]) < 1e-4 for i in range(3)), "scores %s, distances %s", scores, rms)
+    expect(scores[best] == max(scores) and summary["samples"] == 3 and summary["video"]["shape"][0] == 1, "JSON %s", out[:300])
+    with open(run.path("t.jsonl")) as file:
+        events = [json.loads(line) for line in file]
+    expect([e["event"] for e in events] == ["step", "scores", "end"] and events[1]["best"] == best, "events %s", events)
 
 
 def check_auto(auto):

@@ -94,7 +94,7 @@ static bool went_through(vipo_status status, const vipo_error *error)
 
 /* Everything a plan takes, with memory running out at request i; true if it went through. */
 static bool plan_job(const char *folder, const tiny_session *session, const vipo_sampler_options *sampler,
-                     const char *out, vipo_error *error)
+                     vipo_score score, const char *out, vipo_error *error)
 {
     vipo_model *model = NULL;
     vipo_planner *planner = NULL;
@@ -105,6 +105,7 @@ static bool plan_job(const char *folder, const tiny_session *session, const vipo
     request.cond = &session->cond;
     request.text = "open the door";
     request.sampler = *sampler;
+    request.score = score;
     vipo_write_options write;
     vipo_write_default_options(&write);
     vipo_status status = vipo_model_open(&model, folder, NULL, error);
@@ -119,12 +120,20 @@ static bool plan_job(const char *folder, const tiny_session *session, const vipo
 
 static bool whole_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
 {
-    return plan_job(folder, session, &(vipo_sampler_options){.name = "ddim", .steps = 1}, out, error);
+    return plan_job(folder, session, &(vipo_sampler_options){.name = "ddim", .steps = 1}, VIPO_SCORE_NONE,
+                    out, error);
 }
 
 static bool auto_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
 {
-    return plan_job(folder, session, &(vipo_sampler_options){.name = "auto", .distance = 1}, out, error);
+    return plan_job(folder, session, &(vipo_sampler_options){.name = "auto", .distance = 1}, VIPO_SCORE_NONE,
+                    out, error);
+}
+
+static bool score_job(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    return plan_job(folder, session, &(vipo_sampler_options){.name = "ddim", .steps = 1},
+                    VIPO_SCORE_DENOISING, out, error);
 }
 
 /* The same for a conversion; `out` is the model folder. */
@@ -202,6 +211,11 @@ static void test_auto(void **state)
     fail_everywhere(auto_job, *state, "auto.npy", 300);
 }
 
+static void test_score(void **state)
+{
+    fail_everywhere(score_job, *state, "score.npy", 300);
+}
+
 static void test_conversion(void **state)
 {
     fail_everywhere(conversion, *state, "converted", 150);
@@ -215,6 +229,7 @@ int main(void)
         cmocka_unit_test(test_png),
         cmocka_unit_test(test_npy),
         cmocka_unit_test(test_auto),
+        cmocka_unit_test(test_score),
         cmocka_unit_test(test_conversion),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
