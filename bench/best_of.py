@@ -12,7 +12,7 @@ episodes, whose cameras belong together).
 
 Distances are rms in [-1,1] units; "moved": over the pixels where the real frames differ from the condition frame by more
 than 0.08 of the range, the parts that a plan is about. Demonstrations: an .npz with delta (frames as differences modulo 256),
-reference and meta_json, 128x128 crops; see models/metaworld-64/README.md.
+reference[camera] and meta_json (task, episode, camera, start, n, text of each clip), frames of 128x128, the model's crop.
 """
 import argparse
 import csv
