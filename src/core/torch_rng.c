@@ -3,49 +3,24 @@
 #include <math.h>
 #include <string.h>
 
-enum { MIDDLE = 397, BLOCK = 16 };
+enum { BLOCK = 16 };
 
 void vipo_torch_rng_seed(vipo_torch_rng *rng, uint64_t seed)
 {
     memset(rng, 0, sizeof *rng);
-    rng->words[0] = (uint32_t)seed;
-    for (uint32_t i = 1; i < VIPO_MT_WORDS; i++) {
-        const uint32_t before = rng->words[i - 1];
-        rng->words[i] = 1812433253U * (before ^ before >> 30) + i;
-    }
-    rng->next = VIPO_MT_WORDS;
-}
-
-static void refill(vipo_torch_rng *rng)
-{
-    uint32_t *w = rng->words;
-    for (int i = 0; i < VIPO_MT_WORDS; i++) {
-        const uint32_t mixed = (w[i] & 0x80000000U) | (w[(i + 1) % VIPO_MT_WORDS] & 0x7fffffffU);
-        w[i] = w[(i + MIDDLE) % VIPO_MT_WORDS] ^ mixed >> 1 ^ (mixed & 1 ? 0x9908b0dfU : 0);
-    }
-    rng->next = 0;
-}
-
-static uint32_t next_word(vipo_torch_rng *rng)
-{
-    if (rng->next == VIPO_MT_WORDS) refill(rng);
-    uint32_t word = rng->words[rng->next++];
-    word ^= word >> 11;
-    word ^= word << 7 & 0x9d2c5680U;
-    word ^= word << 15 & 0xefc60000U;
-    return word ^ word >> 18;
+    vipo_mt19937_seed(&rng->mt, (uint32_t)seed);
 }
 
 /* [0, 1) with 24 and with 53 bits */
 static float uniform_float(vipo_torch_rng *rng)
 {
-    return (float)(next_word(rng) & 0xffffffU) * 0x1p-24F;
+    return (float)(vipo_mt19937_next(&rng->mt) & 0xffffffU) * 0x1p-24F;
 }
 
 static double uniform_double(vipo_torch_rng *rng)
 {
-    const uint64_t high = next_word(rng);
-    return (double)((high << 32 | next_word(rng)) & 0x1fffffffffffffU) * 0x1p-53;
+    const uint64_t high = vipo_mt19937_next(&rng->mt);
+    return (double)((high << 32 | vipo_mt19937_next(&rng->mt)) & 0x1fffffffffffffU) * 0x1p-53;
 }
 
 /* The single-precision logarithm of the Cephes library (S. Moshier, logf.c) in the order of operations of

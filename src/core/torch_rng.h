@@ -9,13 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { VIPO_MT_WORDS = 624 };
+#include "core/mt19937.h"
 
-/* The state of torch.Generator: mt19937 (Matsumoto & Nishimura 1998) and the half of a pair of normals that
- * a draw of an odd number of small tensors leaves behind. */
+/* The state of torch.Generator: mt19937 and the half of a pair of normals that a draw of an odd number of small
+ * tensors leaves behind. */
 typedef struct vipo_torch_rng {
-    uint32_t words[VIPO_MT_WORDS];
-    int next;      /* word that is given out next; VIPO_MT_WORDS: none is left */
+    vipo_mt19937 mt;
     bool has_kept; /* kept is valid */
     double kept;
 } vipo_torch_rng;

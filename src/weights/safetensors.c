@@ -265,6 +265,16 @@ vipo_status vipo_tensor_to_float(const vipo_tensor_view *view, const char *file,
     }
 }
 
+vipo_status vipo_tensor_to_double(const vipo_tensor_view *view, const char *file, double *out,
+                                  vipo_error *error)
+{
+    if (view->dtype != VIPO_DTYPE_F64)
+        return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %.200s: expected F64, found %s", file, view->name,
+                         vipo_dtype_name(view->dtype));
+    memcpy(out, view->data, view->count * sizeof *out);
+    return VIPO_OK;
+}
+
 /* "[3, 128]" */
 static void shape_text(char *text, size_t size, int rank, const size_t *shape)
 {

@@ -51,7 +51,11 @@ size_t vipo_safetensors_file_bytes(const vipo_safetensors *file);
 vipo_status vipo_tensor_to_float(const vipo_tensor_view *view, const char *file, float *out,
                                  vipo_error *error);
 
-/* The same, and VIPO_NUMERIC unless every number is finite. */
+/* Copies F64 elements as they are; VIPO_MISMATCH for other types. */
+vipo_status vipo_tensor_to_double(const vipo_tensor_view *view, const char *file, double *out,
+                                  vipo_error *error);
+
+/* vipo_tensor_to_float, and VIPO_NUMERIC unless every number is finite. */
 vipo_status vipo_tensor_to_finite(const vipo_tensor_view *view, const char *file, float *out,
                                   vipo_error *error);
 /* VIPO_MISMATCH (name, expected, found) unless view, the tensor called `name` of `file`, is there (not NULL)
