@@ -106,24 +106,34 @@ static vipo_status check_version(vipo_error *error)
 
 typedef struct load_work {
     vipo_scene *scene;
+    const char *text;   /* NULL: what the file holds */
     char message[1000]; /* MuJoCo's own size */
 } load_work;
 
 static void load(void *argument)
 {
     load_work *const work = argument;
-    work->scene->model = mj_loadXML(work->scene->path, NULL, work->message, (int)sizeof work->message);
+    mjVFS files; /* in memory, looked at before the disk */
+    mj_defaultVFS(&files);
+    if (work->text) mj_addBufferVFS(&files, work->scene->path, work->text, (int)strlen(work->text));
+    work->scene->model = mj_loadXML(work->scene->path, &files, work->message, (int)sizeof work->message);
+    mj_deleteVFS(&files);
     mj_freeLastXML(); /* a second copy of the model, kept for saving it */
     if (work->scene->model) work->scene->data = mj_makeData(work->scene->model);
 }
 
 vipo_status vipo_scene_open(vipo_scene **out, const char *xml_path, vipo_error *error)
 {
+    return vipo_scene_open_text(out, xml_path, NULL, error);
+}
+
+vipo_status vipo_scene_open_text(vipo_scene **out, const char *xml_path, const char *text, vipo_error *error)
+{
     *out = NULL;
     VIPO_TRY(check_version(error));
     if (access(xml_path, R_OK) != 0) return vipo_fail(error, VIPO_IO, "%s: %s", xml_path, strerror(errno));
     vipo_scene *scene = calloc(1, sizeof *scene);
-    load_work work = {.scene = scene};
+    load_work work = {.scene = scene, .text = text};
     vipo_status status = VIPO_OUT_OF_MEMORY;
     if (scene) scene->path = strdup(xml_path);
     if (!scene || !scene->path) {

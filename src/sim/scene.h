@@ -15,6 +15,8 @@ typedef struct vipo_scene {
 
 /* Loads an XML model; paths inside it are relative to it. The error says which file and what MuJoCo found. */
 vipo_status vipo_scene_open(vipo_scene **out, const char *xml_path, vipo_error *error);
+/* The same with `text` in place of what the file holds. */
+vipo_status vipo_scene_open_text(vipo_scene **out, const char *xml_path, const char *text, vipo_error *error);
 void vipo_scene_close(vipo_scene **scene);
 
 /* mj_resetData; mj_forward; n times mj_step. VIPO_NUMERIC if the simulation became unstable (MuJoCo's warnings BADQPOS,
