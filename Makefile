@@ -4,7 +4,7 @@
 # Tests use several threads themselves.
 TEST_JOBS ?= 2
 
-.PHONY: build demo test quick sanitize bench install clean help setup
+.PHONY: build demo test quick sanitize fuzz bench install clean help setup
 
 build: setup
 	@scripts/build.sh release
@@ -21,6 +21,11 @@ quick: build
 
 sanitize: build
 	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -C sanitize -L sanitize
+
+# Parsers with made-up input: FUZZ_SECONDS for each of FUZZ_TARGETS (docs/fuzzing.md).
+fuzz:
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh
 
 bench: build
 	@build/tests/checkop/checkop --bench --shape-file bench/shapes/metaworld-64.txt
@@ -42,6 +47,7 @@ help:
 	@echo "make test       every test, with and without sanitizers, and the checks of the source (what CI runs)"
 	@echo "make quick      unit tests and checks only"
 	@echo "make sanitize   the tests with sanitizers only: address + undefined, thread"
+	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS=600 (FUZZ_TARGETS=\"png torch\": only some)"
 	@echo "make bench      time each kernel on the layers of the example model"
 	@echo "make install    to PREFIX (/usr/local)"
 	@echo "make clean      remove build/ and out/demo/"

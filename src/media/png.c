@@ -78,7 +78,9 @@ static vipo_status decode(png_job *job)
     if (!job->info) return vipo_fail_memory(job->error, 0, "the PNG decoder");
     png_set_read_fn(job->png, job, read_bytes);
     png_set_user_limits(job->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* ours give the better message */
-    png_set_chunk_malloc_max(job->png, 1 << 20);
+    /* Only what makes pixels (IHDR, PLTE, tRNS, IDAT, IEND) is looked at. Other chunks are skipped: libpng would
+     * take memory for them by the length they claim, and of a limit it only warns. */
+    png_set_keep_unknown_chunks(job->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(job->png, job->info);
     VIPO_TRY(vipo_picture_check_size(job->name, png_get_image_height(job->png, job->info),
                                      png_get_image_width(job->png, job->info), job->error));

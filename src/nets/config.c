@@ -163,10 +163,8 @@ static vipo_status parse_unet(vipo_unet_config *out, const json_t *root, const c
     return check_unet(out, file, error);
 }
 
-vipo_status vipo_config_parse_text(vipo_text_config *out, const json_t *text, const char *file,
-                                   const char *path, vipo_error *error)
+static vipo_status parse_text(vipo_text_config *out, const json_t *text, vipo_json_at at, vipo_error *error)
 {
-    const vipo_json_at at = {file, path};
     *out = (vipo_text_config){
         .positions = 77, .begin_id = -1, .end_id = -1, .quick_gelu = true, .norm_eps = 1e-5F};
     VIPO_TRY(vipo_json_int(text, at, "hidden_size", true, 1, 8192, &out->width, error));
@@ -189,6 +187,14 @@ vipo_status vipo_config_parse_text(vipo_text_config *out, const json_t *text, co
         return vipo_fail(error, VIPO_FORMAT, "%s: %s.hidden_size %d does not split into %d heads", at.file,
                          at.path, out->width, out->heads);
     return VIPO_OK;
+}
+
+vipo_status vipo_config_parse_text(vipo_text_config *out, const json_t *text, const char *file,
+                                   const char *path, vipo_error *error)
+{
+    const vipo_status status = parse_text(out, text, (vipo_json_at){file, path}, error);
+    if (status != VIPO_OK) memset(out, 0, sizeof *out);
+    return status;
 }
 
 static vipo_status parse_diffusion(vipo_diffusion_config *out, const json_t *root, const char *file,
@@ -246,13 +252,22 @@ static vipo_status parse_distances(vipo_config *out, const json_t *root, const c
     return VIPO_OK;
 }
 
-vipo_status vipo_config_parse(vipo_config *out, const json_t *root, const char *file, vipo_error *error)
+/* Cut to fit, but not inside of a character: the name is written to JSON again. */
+static void copy_name(char *out, size_t room, const char *name)
 {
-    memset(out, 0, sizeof *out);
+    size_t length = strlen(name);
+    if (length >= room)
+        for (length = room - 1; length > 0 && ((unsigned char)name[length] & 0xc0) == 0x80;) length--;
+    memcpy(out, name, length);
+    out[length] = '\0';
+}
+
+static vipo_status parse_config(vipo_config *out, const json_t *root, const char *file, vipo_error *error)
+{
     if (!json_is_object(root)) return vipo_fail(error, VIPO_FORMAT, "%s: expected a JSON object", file);
     const char *name = "";
     VIPO_TRY(vipo_json_string(root, (vipo_json_at){file, ""}, "name", false, &name, error));
-    snprintf(out->name, sizeof out->name, "%s", name);
+    copy_name(out->name, sizeof out->name, name);
     VIPO_TRY(parse_unet(&out->unet, root, file, error));
     VIPO_TRY(parse_diffusion(&out->diffusion, root, file, error));
     VIPO_TRY(parse_distances(out, root, file, error));
@@ -267,4 +282,12 @@ vipo_status vipo_config_parse(vipo_config *out, const json_t *root, const char *
                              out->text.width, out->unet.token_channels);
     }
     return VIPO_OK;
+}
+
+vipo_status vipo_config_parse(vipo_config *out, const json_t *root, const char *file, vipo_error *error)
+{
+    memset(out, 0, sizeof *out);
+    const vipo_status status = parse_config(out, root, file, error);
+    if (status != VIPO_OK) memset(out, 0, sizeof *out);
+    return status;
 }

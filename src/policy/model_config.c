@@ -1,12 +1,28 @@
 #include "policy/model_config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static json_t *ints(const int *values, int n)
 {
     json_t *list = json_array();
     for (int i = 0; i < n; i++) json_array_append_new(list, json_integer(values[i]));
     return list;
+}
+
+/* The number of fewest digits that is the same float: 0.1 for 0.1F. The exact value, 0.100000001..., may lie beyond a
+ * limit that 0.1 keeps. */
+static double shortest(float value)
+{
+    enum { ENOUGH_DIGITS = 9 };
+    double decimal = (double)value;
+    for (int digits = 1; digits <= ENOUGH_DIGITS; digits++) {
+        char text[32];
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        decimal = strtod(text, NULL);
+        if ((float)decimal == value) break;
+    }
+    return decimal;
 }
 
 /* The steps as phrases, each understood by media/preprocess.c. */
@@ -37,7 +53,7 @@ static json_t *perceiver_json(const vipo_perceiver_config *c)
     return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:f}", "perceiver_depth", c->depth, "dim_head",
                      c->head_dim, "heads", c->heads, "num_latents", c->latents, "num_latents_mean_pooled",
                      c->mean_pooled_latents, "max_seq_len", c->max_length, "ff_mult", c->ff_mult, "sim_scale",
-                     (double)c->logit_scale);
+                     shortest(c->logit_scale));
 }
 
 static json_t *unet_json(const vipo_unet_config *c)
@@ -49,7 +65,7 @@ static json_t *unet_json(const vipo_unet_config *c)
                      "attention_resolutions", ints(c->attention_ds, c->attention_levels), "channel_mult",
                      ints(c->channel_mult, c->levels), "num_head_channels", c->head_channels,
                      "task_token_channels", c->token_channels, "group_norm_groups", c->groups,
-                     "group_norm_eps", (double)c->norm_eps, "task_attnpool", perceiver_json(&c->perceiver));
+                     "group_norm_eps", shortest(c->norm_eps), "task_attnpool", perceiver_json(&c->perceiver));
 }
 
 static json_t *text_json(const vipo_text_config *c)
@@ -57,7 +73,7 @@ static json_t *text_json(const vipo_text_config *c)
     return json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:s, s:f, s:i}", "type", "CLIPTextModel", "hidden_size",
                      c->width, "intermediate_size", c->intermediate, "num_hidden_layers", c->layers,
                      "num_attention_heads", c->heads, "max_position_embeddings", c->positions, "hidden_act",
-                     c->quick_gelu ? "quick_gelu" : "gelu", "layer_norm_eps", (double)c->norm_eps,
+                     c->quick_gelu ? "quick_gelu" : "gelu", "layer_norm_eps", shortest(c->norm_eps),
                      "vocab_size", c->vocabulary);
 }
 

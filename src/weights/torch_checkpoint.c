@@ -372,22 +372,24 @@ vipo_status vipo_torch_checkpoint_load(vipo_torch_checkpoint *c, int i, vipo_ten
 {
     const torch_tensor *t = &c->tensors[i];
     const size_t size = vipo_dtype_size(t->view.dtype);
-    *out = t->view;
+    memset(out, 0, sizeof *out);
     if (!c->storage || c->storage_entry != t->entry) {
         size_t bytes;
         free(c->storage);
         VIPO_TRY(vipo_torch_archive_read(&c->archive, t->entry, &c->storage, &bytes, error));
         c->storage_entry = t->entry;
     }
-    out->data = c->storage;
-    if (t->view.count == 0) return VIPO_OK;
-    out->data = c->storage + t->offset * size;
-    if (is_contiguous(t)) return VIPO_OK;
-    free(c->gathered);
-    c->gathered = malloc(t->view.count * size);
-    if (!c->gathered) return vipo_fail_memory(error, t->view.count * size, "a tensor");
-    gather(t, c->storage, c->gathered);
-    out->data = c->gathered;
+    const unsigned char *data = c->storage;
+    if (t->view.count > 0) data += t->offset * size;
+    if (t->view.count > 0 && !is_contiguous(t)) {
+        free(c->gathered);
+        c->gathered = malloc(t->view.count * size);
+        if (!c->gathered) return vipo_fail_memory(error, t->view.count * size, "a tensor");
+        gather(t, c->storage, c->gathered);
+        data = c->gathered;
+    }
+    *out = t->view;
+    out->data = data;
     return VIPO_OK;
 }
 
