@@ -263,12 +263,12 @@ static vipo_status run_mark(vipo_machine *m, const opcode *o)
     return vipo_machine_push_index(m, &m->marks, (uint32_t)m->stack.count);
 }
 
-/* Picklers number their memo from 0 without gaps, so a pickle has fewer entries than bytes. */
+/* Picklers number their memo from 0 (Python 2: from 1) without gaps, one entry for a value at most. */
 static vipo_status memo_put(vipo_machine *m, uint64_t index)
 {
     uint32_t value;
     VIPO_TRY(vipo_machine_top(m, &value));
-    if (index >= m->size) return vipo_machine_broken(m, "a memo index beyond the size of the pickle");
+    if (index > m->pickle->count) return vipo_machine_broken(m, "a memo index beyond the number of values");
     while (m->memo.count <= index) VIPO_TRY(vipo_machine_push_index(m, &m->memo, NO_VALUE));
     m->memo.items[index] = value;
     return VIPO_OK;

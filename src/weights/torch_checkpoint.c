@@ -11,7 +11,8 @@
 enum {
     MAX_TENSORS = 200000,
     MAX_NAME = VIPO_TORCH_MAX_NAME,
-    MAX_NESTING = 8, /* dicts in dicts */
+    MAX_NESTING = 8,           /* dicts in dicts */
+    EXPANDED_BYTES = 64 << 20, /* a view that repeats elements may be larger than its storage by this */
     ROOM = 1024,
 };
 
@@ -373,6 +374,12 @@ vipo_status vipo_torch_checkpoint_load(vipo_torch_checkpoint *c, int i, vipo_ten
     const torch_tensor *t = &c->tensors[i];
     const size_t size = vipo_dtype_size(t->view.dtype);
     memset(out, 0, sizeof *out);
+    if (t->view.count * size > t->storage_bytes + EXPANDED_BYTES)
+        return vipo_fail(
+            error, VIPO_UNSUPPORTED,
+            "%s: tensor %.200s: repeats the %zu bytes of its storage into %zu, expected at most %d "
+            "more",
+            c->path, t->view.name, t->storage_bytes, t->view.count * size, (int)EXPANDED_BYTES);
     if (!c->storage || c->storage_entry != t->entry) {
         size_t bytes;
         free(c->storage);

@@ -20,7 +20,8 @@ int vipo_torch_checkpoint_count(const vipo_torch_checkpoint *checkpoint);
 const vipo_tensor_view *vipo_torch_checkpoint_at(const vipo_torch_checkpoint *checkpoint, int i);
 
 /* Reads the storage of tensor i; *out is the tensor with its elements in C order, borrowed until the next
- * call. VIPO_FORMAT if the entry is damaged (checksum) or of another size than it says. */
+ * call, zeroed on failure. VIPO_FORMAT if the entry is damaged (checksum) or of another size than it says;
+ * VIPO_UNSUPPORTED for a view that repeats its elements (stride 0) into much more than its storage. */
 vipo_status vipo_torch_checkpoint_load(vipo_torch_checkpoint *checkpoint, int i, vipo_tensor_view *out,
                                        vipo_error *error);
 

@@ -66,6 +66,9 @@ static void make_torch(void)
                           &floats, 1);
     test_checkpoint_write(seed_path("torch", "types"), names, (const test_view[]){part, halves, expanded}, 3,
                           (const test_zip_entry[]){floats, renamed}, 2);
+    /* One element seen 2^40 times. */
+    const test_view vast = {"FloatStorage", "0", 6, 0, 1, {(int64_t)1 << 40}, {0}};
+    test_checkpoint_write(seed_path("torch", "crash-expanded"), names, &vast, 1, &floats, 1);
     test_zip_entry broken = floats;
     broken.bad_checksum = true;
     test_checkpoint_write(seed_path("torch", "checksum"), names, &whole, 1, &broken, 1);

@@ -333,9 +333,10 @@ static void test_huge_numbers(void **state)
     fails_with(PICKLE("\x80\2K\1r\xff\xff\xff\xff."), no, "memo index beyond");
     fails_with(PICKLE("\x80\2K\1r\0\0\0\1."), no, "memo index beyond");
     fails_with(PICKLE("\x80\2K\1q\x7f."), no, "memo index beyond");
+    fails_with(PICKLE("\x80\2K\1q\2."), no, "memo index beyond");
     fails_with(PICKLE("\x80\2j\xff\xff\xff\xff."), no, "never stored");
     fails_with(PICKLE("\x80\2h\0."), no, "never stored");
-    fails_with(PICKLE("\x80\2K\1q\3h\2."), no, "never stored");
+    fails_with(PICKLE("\x80\2K\1q\1h\0."), no, "never stored");
     fails_with(PICKLE("\x80\2q\0."), no, "stack is empty");
 }
 

@@ -109,6 +109,22 @@ static void expect_floats(const test_view *view, const test_zip_entry *storage, 
     vipo_torch_checkpoint_close(&c);
 }
 
+/* A view that opens, as nobody may want its numbers, but is not loaded. */
+static void refused_load(const test_view *view, const test_zip_entry *storage, const char *part)
+{
+    static const char *const names[] = {"x"};
+    static const vipo_tensor_view nothing;
+    vipo_error error = {0};
+    vipo_torch_checkpoint *c;
+    vipo_tensor_view loaded;
+    const char *path = test_checkpoint_write(test_temporary("view.pt"), names, view, 1, storage, 1);
+    assert_ok(vipo_torch_checkpoint_open(&c, path, &error), &error);
+    assert_int_equal(vipo_torch_checkpoint_load(c, 0, &loaded, &error), VIPO_UNSUPPORTED);
+    assert_non_null(strstr(error.message, part));
+    assert_memory_equal(&loaded, &nothing, sizeof loaded);
+    vipo_torch_checkpoint_close(&c);
+}
+
 static void test_views(void **state)
 {
     (void)state;
@@ -125,6 +141,10 @@ static void test_views(void **state)
     expect_floats(&column, &floats, (const float[]){1, 5, 9}, 3);
     const test_view expanded = {"FloatStorage", "0", 12, 2, 2, {2, 3}, {0, 1}};
     expect_floats(&expanded, &floats, (const float[]){2, 3, 4, 2, 3, 4}, 6);
+    refused_load(&(test_view){"FloatStorage", "0", 12, 2, 2, {1 << 23, 3}, {0, 1}}, &floats,
+                 "repeats the 48 bytes");
+    refused_load(&(test_view){"FloatStorage", "0", 12, 0, 1, {(int64_t)1 << 60}, {0}}, &floats,
+                 "repeats the 48");
     const test_view ones = {"FloatStorage", "0", 12, 3, 3, {1, 2, 1}, {77, 1, 99}};
     expect_floats(&ones, &floats, numbers + 3, 2);
     const test_view scalar = {"FloatStorage", "0", 12, 7, 0, {0}, {0}};
