@@ -5,6 +5,7 @@
 #include "core/json_util.h"
 #include "policy/model_config.h"
 #include "policy/tensor_list.h"
+#include "sampling/auto.h"
 
 static const char path[] = "fuzz:/config.json";
 
@@ -104,13 +105,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check_config(&config);
             const vipo_status prepared = vipo_preprocess_from_config(&steps, root, config.unet.height,
                                                                      config.unet.width, path, &error);
-            parses = prepared == VIPO_OK;
-            if (parses) {
+            if (prepared == VIPO_OK) {
                 check_written(&config, &steps);
             } else {
                 fuzz_check_failure(prepared, &error);
                 FUZZ_CHECK(fuzz_is_zero(&steps, sizeof steps));
             }
+            FUZZ_CHECK(config.n_distances >= 0 && config.n_distances <= VIPO_MAX_CANDIDATES);
+            const vipo_status known = vipo_auto_check_own(config.distances, config.n_distances, path, &error);
+            if (known != VIPO_OK) fuzz_check_failure(known, &error);
+            parses = prepared == VIPO_OK && known == VIPO_OK;
         }
         json_decref(root);
         check_conversion(path, NULL);

@@ -7,6 +7,7 @@
 
 #include "../../tools/sampler.h"
 #include "core/memory.h"
+#include "sampling/auto.h"
 #include "sampling/grid.h"
 
 /* ---- a request ------------------------------------------------------------------------------------------- */
@@ -79,6 +80,51 @@ static void check_grid(const vipo_sampler_options *options, const vipo_schedule 
     for (int i = 0; i < grid.steps; i++) FUZZ_CHECK(grid.times[i] > grid.times[i + 1]);
 }
 
+/* Sampler "auto" with distances of the model's own, one a line: NAME=DISTANCE. */
+static void check_choice(const vipo_sampler_options *options, const vipo_schedule *schedule,
+                         fuzz_input *input)
+{
+    vipo_error error = {0};
+    vipo_sampler_candidate own[VIPO_MAX_CANDIDATES] = {{.distance = 0}};
+    const double fixed = (double)fuzz_take(input, 1), row = (double)fuzz_take(input, 1);
+    const vipo_batch_cost cost = vipo_batch_cost_fit(fixed, 1 + (int)fuzz_take(input, 1) % 9, row, 6);
+    FUZZ_CHECK(cost.seconds_fixed >= 0 && cost.seconds_per_row >= 0);
+    vipo_auto_wish wish = {.distance = options->distance,
+                           .samples = 1 + (int)fuzz_take(input, 1),
+                           .guidance = options->guidance > 0,
+                           .schedule = schedule,
+                           .own = own};
+    for (char *line; wish.n_own < VIPO_MAX_CANDIDATES && (line = fuzz_take_line(input)); free(line)) {
+        char *equals = strrchr(line, '=');
+        if (equals) *equals = '\0';
+        vipo_sampler_candidate *candidate = &own[wish.n_own++];
+        snprintf(candidate->sampler, sizeof candidate->sampler, "%s", line);
+        candidate->distance =
+            fmin(fabs(equals ? strtod(equals + 1, NULL) : 1), 1e6); /* as config.json allows */
+    }
+    vipo_sampler_choice choice;
+    vipo_sampler_options chosen;
+    const vipo_status status = vipo_auto_choose(&wish, &cost, &choice, &chosen, &error);
+    if (status != VIPO_OK) {
+        fuzz_check_failure(status, &error);
+        return;
+    }
+    FUZZ_CHECK(choice.n_candidates > 0 && choice.chosen >= 0 && choice.chosen < choice.n_candidates);
+    const vipo_sampler_candidate *best = &choice.candidates[choice.chosen];
+    for (int i = 0; i < choice.n_candidates; i++) {
+        const vipo_sampler_candidate *other = &choice.candidates[i];
+        FUZZ_CHECK(other->seconds >= 0);
+        if (choice.within)
+            FUZZ_CHECK(best->distance <= wish.distance &&
+                       (other->distance > wish.distance || other->seconds >= best->seconds));
+        else
+            FUZZ_CHECK(!(other->distance < best->distance));
+    }
+    const vipo_sampler *sampler;
+    FUZZ_CHECK(vipo_sampler_find(&sampler, chosen.name, &error) == VIPO_OK && sampler->sample);
+    FUZZ_CHECK(sampler->check(&chosen, schedule, &error) == VIPO_OK);
+}
+
 static void check_request(fuzz_input *input)
 {
     vipo_error error = {0};
@@ -101,13 +147,16 @@ static void check_request(fuzz_input *input)
     char *threshold = fuzz_take_line(input), *growth = fuzz_take_line(input), *grid = fuzz_take_line(input);
     if (threshold) options.threshold = strtod(threshold, NULL);
     if (growth) options.threshold_growth = strtod(growth, NULL);
-    options.grid = grid;
+    options.distance = options.threshold;
+    options.grid = grid && *grid ? grid : NULL;
 
     FUZZ_CHECK(vipo_schedule_open(&schedule, timesteps, &error) == VIPO_OK);
     FUZZ_CHECK(vipo_sampler_find(&sampler, options.name, &error) == VIPO_OK);
     const vipo_status status = sampler->check(&options, &schedule, &error);
     if (status != VIPO_OK) {
         fuzz_check_failure(status, &error);
+    } else if (!sampler->sample) {
+        check_choice(&options, &schedule, input);
     } else {
         char text[64];
         sampler->describe(&options, &schedule, text, sizeof text);
