@@ -35,10 +35,13 @@ static void draw(void *user, int step, int video, size_t dim, float *out)
 }
 
 static void run_sampler(const vipo_sampler *sampler, const vipo_sampler_options *options,
-                        vipo_schedule *schedule)
+                        vipo_schedule *schedule, int from)
 {
     vipo_error error = {0};
-    const size_t floats = sampler->memory(options, schedule, VIDEOS, DIM);
+    char text[96];
+    vipo_sampler_describe(sampler, options, schedule, from, text, sizeof text);
+    fuzz_check_line(text);
+    const size_t floats = vipo_sampler_memory(sampler, options, schedule, VIDEOS, DIM);
     FUZZ_CHECK(floats <= MOST_MEMORY);
     const vipo_denoiser denoiser = {.user = schedule, .dim = DIM, .denoise = denoise};
     float x[VIDEOS * DIM];
@@ -51,10 +54,11 @@ static void run_sampler(const vipo_sampler *sampler, const vipo_sampler_options 
                               .lazy_ratios = ratios,
                               .n_lazy_ratios = 3,
                               .videos = VIDEOS,
+                              .from = from,
                               .x = x,
                               .memory = vipo_aligned_calloc(floats + 1, sizeof(float))};
     FUZZ_CHECK(sampling.memory);
-    const vipo_status status = sampler->sample(&sampling, &error);
+    const vipo_status status = vipo_sampler_run(sampler, &sampling, &error);
     if (status != VIPO_OK) fuzz_check_failure(status, &error);
     FUZZ_CHECK(sampling.stats.calls > 0 && sampling.stats.evaluations >= sampling.stats.calls);
     FUZZ_CHECK(sampling.stats.accepted <= sampling.stats.drafted);
@@ -62,13 +66,13 @@ static void run_sampler(const vipo_sampler *sampler, const vipo_sampler_options 
     vipo_aligned_free(sampling.memory);
 }
 
-static void check_grid(const vipo_sampler_options *options, const vipo_schedule *schedule)
+static void check_grid(const vipo_sampler_options *options, const vipo_schedule *schedule, int from)
 {
     static vipo_grid grid;
     static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.5};
     vipo_error error = {0};
     char text[64];
-    vipo_grid_describe("fuzz", options, &defaults, schedule, text, sizeof text);
+    vipo_grid_describe(options, &defaults, schedule, text, sizeof text);
     fuzz_check_line(text);
     const vipo_status status = vipo_grid_make(&grid, options, &defaults, schedule, &error);
     if (status != VIPO_OK) {
@@ -77,6 +81,11 @@ static void check_grid(const vipo_sampler_options *options, const vipo_schedule 
     }
     FUZZ_CHECK(grid.steps >= 1 && grid.steps <= schedule->timesteps);
     FUZZ_CHECK(grid.times[0] == schedule->timesteps - 1 && grid.times[grid.steps] == -1);
+    for (int i = 0; i < grid.steps; i++) FUZZ_CHECK(grid.times[i] > grid.times[i + 1]);
+    const int steps = grid.steps;
+    vipo_grid_start_at(&grid, from);
+    FUZZ_CHECK(grid.steps >= 1 && grid.steps <= steps);
+    FUZZ_CHECK(grid.times[0] == from && grid.times[grid.steps] == -1);
     for (int i = 0; i < grid.steps; i++) FUZZ_CHECK(grid.times[i] > grid.times[i + 1]);
 }
 
@@ -121,8 +130,8 @@ static void check_choice(const vipo_sampler_options *options, const vipo_schedul
             FUZZ_CHECK(!(other->distance < best->distance));
     }
     const vipo_sampler *sampler;
-    FUZZ_CHECK(vipo_sampler_find(&sampler, chosen.name, &error) == VIPO_OK && sampler->sample);
-    FUZZ_CHECK(sampler->check(&chosen, schedule, &error) == VIPO_OK);
+    FUZZ_CHECK(vipo_sampler_find(&sampler, chosen.name, &error) == VIPO_OK);
+    FUZZ_CHECK(vipo_sampler_check(sampler, &chosen, schedule, schedule->timesteps - 1, &error) == VIPO_OK);
 }
 
 static void check_request(fuzz_input *input)
@@ -152,18 +161,17 @@ static void check_request(fuzz_input *input)
 
     FUZZ_CHECK(vipo_schedule_open(&schedule, timesteps, &error) == VIPO_OK);
     FUZZ_CHECK(vipo_sampler_find(&sampler, options.name, &error) == VIPO_OK);
-    const vipo_status status = sampler->check(&options, &schedule, &error);
-    if (status != VIPO_OK) {
-        fuzz_check_failure(status, &error);
-    } else if (!sampler->sample) {
+    const int wanted = (int)fuzz_take(input, 2) % timesteps;
+    const int from = vipo_sampler_nearest_start(sampler, &options, &schedule, wanted);
+    vipo_status status = vipo_sampler_check(sampler, &options, &schedule, wanted, &error);
+    if (status != VIPO_OK) fuzz_check_failure(status, &error);
+    if (status == VIPO_OK) FUZZ_CHECK(wanted == from);
+    if (wanted != from) status = vipo_sampler_check(sampler, &options, &schedule, from, &error);
+    if (status == VIPO_OK && (sampler->sample || sampler->step))
+        run_sampler(sampler, &options, &schedule, from);
+    else if (status == VIPO_OK)
         check_choice(&options, &schedule, input);
-    } else {
-        char text[64];
-        sampler->describe(&options, &schedule, text, sizeof text);
-        fuzz_check_line(text);
-        run_sampler(sampler, &options, &schedule);
-    }
-    check_grid(&options, &schedule);
+    check_grid(&options, &schedule, wanted);
     vipo_schedule_close(&schedule);
     free(threshold);
     free(growth);
