@@ -85,28 +85,41 @@ def geometric_mean(values):
     return math.exp(sum(math.log(max(v, 1e-12)) for v in values) / len(values))
 
 
+def factor_95(logs):
+    """The geometric mean's 95 % interval is that mean times and divided by this."""
+    centre = sum(logs) / len(logs)
+    deviation = math.sqrt(sum((x - centre) ** 2 for x in logs) / max(len(logs) - 1, 1))
+    return math.exp(1.96 * deviation / math.sqrt(len(logs)))
+
+
 def table(args):
+    """`distance` is adjusted to all plans: the ratio to BASE over the plans that both made, times BASE's distance over all plans."""
     lines = read_raw(args.raw)
-    runs, floors = {}, []
+    runs, floors, base = {}, [], []
     for line in lines:
         to, floor = distances(line)
         floors.append(floor)
+        base.append(math.log(to[args.base]))
         for row in line["rows"]:
-            runs.setdefault(row["request"], []).append((to[row["request"]], row))
+            distance = max(to[row["request"]], 1e-12)
+            runs.setdefault(row["request"], []).append((math.log(distance), math.log(distance / to[args.base]), distance, row))
+    base_distance = math.exp(sum(base) / len(base))
     result = []
     for name, found in runs.items():
-        def mean(key):
-            return sum(row[key] for _, row in found) / len(found)
-        logs = [math.log(max(d, 1e-12)) for d, _ in found]
-        centre = sum(logs) / len(logs)
-        deviation = math.sqrt(sum((x - centre) ** 2 for x in logs) / max(len(logs) - 1, 1))
-        result.append({"sampler": name, "plans": len(found), "calls": "%.2f" % mean("calls"), "evaluations": "%.2f" % mean("evaluations"),
-                       "distance": "%.5f" % math.exp(centre), "factor_95": "%.3f" % math.exp(1.96 * deviation / math.sqrt(len(logs))),
-                       "distance_worst": "%.5f" % max(d for d, _ in found),
-                       "drafted": "%.2f" % mean("drafted"), "accepted": "%.2f" % mean("accepted")})
+        ratios = [ratio for _, ratio, _, _ in found]
+        ratio = math.exp(sum(ratios) / len(ratios))
+        values = {"sampler": name, "plans": len(found)}
+        for key in ("calls", "evaluations"):
+            values[key] = "%.2f" % (sum(row[key] for *_, row in found) / len(found))
+        values.update({"distance": "%.5f" % (ratio * base_distance), "factor_95": "%.3f" % factor_95([log for log, *_ in found]),
+                       "ratio_to_" + args.base: "%.3f" % ratio, "ratio_factor_95": "%.3f" % factor_95(ratios),
+                       "distance_worst": "%.5f" % max(distance for _, _, distance, _ in found)})
+        for key in ("drafted", "accepted"):
+            values[key] = "%.2f" % (sum(row[key] for *_, row in found) / len(found))
+        result.append(values)
     out = open(args.out, "w", newline="", encoding="utf-8") if args.out else sys.stdout
     with out:
-        writer = csv.DictWriter(out, fieldnames=list(result[0]))
+        writer = csv.DictWriter(out, fieldnames=list(result[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(result)
     print("%d plans; floor %.5f" % (len(lines), geometric_mean(floors)), file=sys.stderr)
@@ -127,6 +140,7 @@ def main():
     running.set_defaults(run=run)
     tabling = commands.add_parser("table", help="one row per sampler")
     tabling.add_argument("--raw", required=True)
+    tabling.add_argument("--base", default="unipc:12", help="sampler of the ratios; one that every plan has")
     tabling.add_argument("--out", help="CSV file")
     tabling.set_defaults(run=table)
     args = parser.parse_args()
