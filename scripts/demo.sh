@@ -23,12 +23,13 @@ show() {
 
 mkdir -p "$out"
 echo
-echo "1. Imagine the future: one camera picture and a task in, seven frames out (Draft-and-Target Sampling)."
+echo "1. Imagine the future: one camera picture and a task in, seven frames out."
 show plan --model "$model" --image "$image" --text "$text" --out "$out/plan.gif" --out "$out/plan.png"
 echo
-echo "2. The same noise through three samplers: AVDC's 100 steps, 10 steps, and Draft-and-Target Sampling."
+echo "2. The same noise through five samplers: AVDC's 100 steps, 10 steps, Draft-and-Target Sampling, the same without"
+echo "   verification calls, and unipc, the default."
 show compare --model "$model" --image "$image" --text "$text" --reference ddim:100 \
-    --samplers ddim:100,ddim:10,draft-target --out "$out/compare.png"
+    --samplers ddim:100,ddim:10,draft-target,draft-target-lazy,unipc:12 --out "$out/compare.png"
 cat <<END
 
 Look at    $out/plan.png      the plan: condition frame and seven imagined frames

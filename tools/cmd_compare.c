@@ -97,7 +97,7 @@ static const option_group groups[] = {
 static void set_defaults(void *values)
 {
     compare_options *const options = values;
-    options->samplers = "ddim:100,ddim:10,draft-target";
+    options->samplers = "ddim:100,ddim:10,draft-target,draft-target-lazy,unipc";
     options->reference = "ddim:100";
     options->repeat = 1;
     options->samples = 1;
