@@ -103,8 +103,12 @@ static int run(tool *t, void *values)
     const command *c = NULL;
     void *defaults = NULL;
     if (t->use->arguments.count > 0) {
-        c = command_find(t->use->arguments.items[0]);
+        int words;
+        c = command_find_words(t->use->arguments.count, (char *const *)t->use->arguments.items, &words);
         if (!c) return command_unknown(t, t->use->arguments.items[0]);
+        if (words < t->use->arguments.count)
+            return tool_usage_error(t, "unexpected argument '%.80s' (--help shows the usage)",
+                                    t->use->arguments.items[words]);
         defaults = command_new_values(c);
         if (!defaults) return tool_fail(t, "out of memory");
     }
@@ -131,7 +135,7 @@ const command command_help = {
                 "vipo help --man plan | man -l -\n"
                 "source <(vipo help --completion bash)",
     .values_size = sizeof(help_options),
-    .max_arguments = 1,
+    .max_arguments = 2,
     .argument = command_name,
     .run = run,
 };

@@ -4,8 +4,9 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_plan, &command_compare, &command_denoise, &command_encode_text, &command_preprocess,
-    &command_info, &command_convert, &command_help,    &command_version,
+    &command_plan,       &command_compare, &command_denoise, &command_encode_text,
+    &command_preprocess, &command_info,    &command_convert, &command_sim_list,
+    &command_sim_render, &command_help,    &command_version,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -24,6 +25,17 @@ const command *command_find(const char *name)
     for (int i = 0; i < N_COMMANDS; i++)
         if (strcmp(commands[i]->name, name) == 0) return commands[i];
     return NULL;
+}
+
+const command *command_find_words(int argc, char *const *argv, int *words)
+{
+    char joined[64];
+    *words = 1;
+    const command *const c = argc > 0 ? command_find(argv[0]) : NULL;
+    if (c || argc < 2) return c;
+    *words = 2;
+    const int n = snprintf(joined, sizeof joined, "%s-%s", argv[0], argv[1]);
+    return n > 0 && (size_t)n < sizeof joined ? command_find(joined) : NULL;
 }
 
 void *command_new_values(const command *c)

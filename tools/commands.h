@@ -11,12 +11,17 @@ extern const command command_encode_text;
 extern const command command_preprocess;
 extern const command command_info;
 extern const command command_convert;
+extern const command command_sim_list;
+extern const command command_sim_render;
 extern const command command_help;
 extern const command command_version;
 
 /* The i-th command, NULL past the end. */
 const command *command_at(int i);
 const command *command_find(const char *name);
+/* The command that argv[0..argc) begins with: its name, or the parts of "sim-render" as two words. *words: how many they
+ * are. NULL if there is none. */
+const command *command_find_words(int argc, char *const *argv, int *words);
 const char *command_name(int i);
 /* Values of a command's options, set to the defaults; released with free(). NULL: out of memory. */
 void *command_new_values(const command *c);

@@ -94,7 +94,9 @@ int main(int argc, char **argv)
     const char *name = argv[1];
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
-    const command *const c = command_find(name);
+    int words = 1;
+    const command *c = command_find(name);
+    if (!c) c = command_find_words(argc - 1, argv + 1, &words);
     if (!c) return command_unknown(&t, name);
-    return close_standard_output(name, run_command(c, argc - 2, argv + 2), pipe_action);
+    return close_standard_output(c->name, run_command(c, argc - 1 - words, argv + 1 + words), pipe_action);
 }

@@ -102,8 +102,13 @@ enum { VIPO_SIM_RGB = 1, VIPO_SIM_DEPTH = 2, VIPO_SIM_SEGMENTATION = 4 };
 VIPO_API vipo_status vipo_sim_render(vipo_sim *sim, const char *camera, int height, int width, unsigned parts,
                                      vipo_sim_picture *out, vipo_error *error);
 VIPO_API void vipo_sim_picture_free(vipo_sim_picture *picture);
-/* Which backend draws: "egl" or "osmesa", NULL before the first picture. */
+/* Which backend draws, and by what device ("llvmpipe (LLVM 15.0.6, 256 bits)"); NULL before the first picture. */
 VIPO_API const char *vipo_sim_gl(const vipo_sim *sim);
+VIPO_API const char *vipo_sim_gl_device(const vipo_sim *sim);
+/* Name of backend i, "egl", "osmesa", NULL past the end; whether it works here, and with what device. A process draws
+ * with the backend of its first picture only; asking does not choose. */
+VIPO_API const char *vipo_sim_gl_name(int i);
+VIPO_API vipo_status vipo_sim_gl_probe(const char *gl, char *device, size_t size, vipo_error *error);
 
 /* AVDC's 3x4 camera matrix for a picture of this size, row by row: (u, v, 1) z = matrix (x, y, z, 1), z the negative depth,
  * u and v index the picture as it is. */

@@ -270,7 +270,6 @@ const char *vipo_gl_backend(int i)
     return i >= 0 && i < N_BACKENDS ? backends[i].name : NULL;
 }
 
-/* MuJoCo looks for the finders among the symbols that all libraries see, so the chosen library's become such. */
 static bool try_backend(vipo_gl *gl, const gl_backend *backend, char reason[REASON_ROOM])
 {
     memset(gl, 0, sizeof *gl);
@@ -285,18 +284,9 @@ static bool try_backend(vipo_gl *gl, const gl_backend *backend, char reason[REAS
         snprintf(reason, REASON_ROOM, "%s", why ? why : backend->library);
         return false;
     }
-    bool done = backend->open(gl, reason);
-    if (done && !dlsym(RTLD_DEFAULT, backend->finder)) {
-        void *const again = dlopen(backend->library, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
-        done = again && dlsym(RTLD_DEFAULT, backend->finder);
-        if (again) dlclose(again);
-        if (!done) {
-            snprintf(reason, REASON_ROOM, "%s has no %s", backend->library, backend->finder);
-            backend->close(gl);
-        }
-    }
-    if (!done) dlclose(gl->library); /* gives back the count; the library stays */
-    return done;
+    if (backend->open(gl, reason)) return true;
+    dlclose(gl->library); /* gives back the count; the library stays */
+    return false;
 }
 
 vipo_status vipo_gl_open(vipo_gl **out, const char *name, vipo_error *error)
@@ -324,6 +314,18 @@ vipo_status vipo_gl_open(vipo_gl **out, const char *name, vipo_error *error)
     return vipo_fail(error, VIPO_UNSUPPORTED,
                      "no OpenGL to draw with (%s): install libegl1 and libgl1-mesa-dri, or libosmesa6",
                      tried);
+}
+
+vipo_status vipo_gl_claim(vipo_gl *gl, vipo_error *error)
+{
+    const gl_backend *const backend = gl->backend;
+    if (!dlsym(RTLD_DEFAULT, backend->finder)) {
+        void *const again = dlopen(backend->library, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
+        if (again) dlclose(again);
+    }
+    if (dlsym(RTLD_DEFAULT, backend->finder) && !dlsym(RTLD_DEFAULT, backend->other_finder)) return VIPO_OK;
+    return vipo_fail(error, VIPO_UNSUPPORTED, "OpenGL by %s: this process uses OpenGL otherwise",
+                     backend->name);
 }
 
 void vipo_gl_close(vipo_gl **gl)

@@ -11,9 +11,11 @@ typedef struct vipo_gl vipo_gl;
  * order in which they are tried; NULL past the end. */
 const char *vipo_gl_backend(int i);
 
-/* name: a backend, or NULL for $VIPO_GL, else the first that works. VIPO_UNSUPPORTED, with what each one lacks, if none does.
- * MuJoCo finds OpenGL's functions once per process, by EGL or by OSMesa: whichever is first stays the only one. */
+/* name: a backend, or NULL for $VIPO_GL, else the first that works. VIPO_UNSUPPORTED, with what each one lacks, if none does. */
 vipo_status vipo_gl_open(vipo_gl **out, const char *name, vipo_error *error);
+/* Lets MuJoCo find OpenGL's functions by this backend. It looks for them among the symbols that all libraries see, EGL's
+ * before OSMesa's, so the backend that is first in a process stays the only one: the other cannot be opened any more. */
+vipo_status vipo_gl_claim(vipo_gl *gl, vipo_error *error);
 /* Not between begin and end. */
 void vipo_gl_close(vipo_gl **gl);
 const char *vipo_gl_name(const vipo_gl *gl);

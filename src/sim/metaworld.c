@@ -155,6 +155,7 @@ static vipo_status open_scene(vipo_sim *sim, const char *assets, vipo_error *err
     }
     memcpy(sim->model_body_pos, model->body_pos, bodies);
     memcpy(sim->model_site_pos, model->site_pos, sites);
+    status = vipo_sim_name_geoms(sim, error);
 done:
     free(text);
     free(path);
@@ -199,6 +200,7 @@ void vipo_sim_close(vipo_sim **sim_pointer)
     vipo_scene_close(&sim->scene);
     free(sim->model_body_pos);
     free(sim->model_site_pos);
+    free(sim->geom_names);
     free(sim);
     *sim_pointer = NULL;
 }

@@ -132,6 +132,7 @@ struct vipo_sim {
     double previous[VIPO_OBSERVATION_HALF];   /* half of the observation of the step before */
     double observation[VIPO_SIM_OBSERVATION]; /* the last one given out */
     /* pictures */
+    char **geom_names;       /* "geom|body" of each geom; one block */
     vipo_renderer *renderer; /* NULL until the first */
     vipo_renderer_options picture;
     char gl[16]; /* "": the first that works */
@@ -144,6 +145,10 @@ void vipo_sim_finger_center(const vipo_sim *sim, double out[3]);
 void vipo_sim_observe_half(const vipo_sim *sim, double out[VIPO_OBSERVATION_HALF]);
 /* Begins an episode with that observation. */
 void vipo_sim_begin(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION]);
+
+/* pictures.c */
+/* Fills geom_names. */
+vipo_status vipo_sim_name_geoms(vipo_sim *sim, vipo_error *error);
 
 /* metaworld_reset.c */
 /* The numbers that seed gives: sim->hand_start and sim->vector. */

@@ -48,7 +48,7 @@ static void make(void *argument)
     r->context.readDepthMap = mjDEPTH_ZEROFAR;
 }
 
-static vipo_status check_size(int height, int width, vipo_error *error)
+vipo_status vipo_renderer_check_size(int height, int width, vipo_error *error)
 {
     if (height >= 1 && width >= 1 && height <= VIPO_RENDERER_MAX_SIDE && width <= VIPO_RENDERER_MAX_SIDE)
         return VIPO_OK;
@@ -60,7 +60,7 @@ vipo_status vipo_renderer_open(vipo_renderer **out, vipo_scene *scene, const vip
                                vipo_error *error)
 {
     *out = NULL;
-    VIPO_TRY(check_size(options->height, options->width, error));
+    VIPO_TRY(vipo_renderer_check_size(options->height, options->width, error));
     vipo_renderer *r = calloc(1, sizeof *r);
     if (!r) return vipo_fail_memory(error, sizeof *r, "a renderer");
     r->scene = scene;
@@ -69,6 +69,7 @@ vipo_status vipo_renderer_open(vipo_renderer **out, vipo_scene *scene, const vip
     mjr_defaultContext(&r->context);
     vipo_status status;
     VIPO_TRY_GOTO(vipo_gl_open(&r->gl, options->gl, error), fail);
+    VIPO_TRY_GOTO(vipo_gl_claim(r->gl, error), fail);
     VIPO_TRY_GOTO(vipo_gl_begin(r->gl, error), fail);
     /* The settings of the model count while a context is made. */
     mjModel *const model = scene->model;
@@ -148,6 +149,9 @@ static void draw(void *argument)
                             mjMAX(work->height, r->context.offHeight), &r->context);
         mjr_setBuffer(mjFB_OFFSCREEN, &r->context);
     }
+    /* Positions follow from the state; simulation works them out anew, so this changes nothing for it. */
+    mj_kinematics(r->scene->model, r->scene->data);
+    mj_camlight(r->scene->model, r->scene->data);
     mjv_updateScene(r->scene->model, r->scene->data, &r->shown, NULL, &camera, mjCAT_ALL, &r->picture);
     if (work->rgb || work->depth) render(work, false, work->rgb, work->depth);
     if (work->segmentation) render(work, true, r->codes, NULL);
@@ -183,7 +187,7 @@ vipo_status vipo_renderer_draw(vipo_renderer *renderer, int camera, int height, 
 {
     vipo_renderer *const r = renderer;
     const size_t n = (size_t)height * (size_t)width;
-    VIPO_TRY(check_size(height, width, error));
+    VIPO_TRY(vipo_renderer_check_size(height, width, error));
     if (camera < 0 || camera >= r->scene->model->ncam)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "camera %d: the model has %d", camera,
                          r->scene->model->ncam);

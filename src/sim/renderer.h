@@ -13,6 +13,8 @@ typedef struct vipo_renderer_options {
 } vipo_renderer_options;
 
 enum { VIPO_RENDERER_MAX_SIDE = 8192 };
+/* VIPO_INVALID_ARGUMENT unless both are from 1 to VIPO_RENDERER_MAX_SIDE. */
+vipo_status vipo_renderer_check_size(int height, int width, vipo_error *error);
 
 /* The scene must outlive the renderer. */
 vipo_status vipo_renderer_open(vipo_renderer **out, vipo_scene *scene, const vipo_renderer_options *options,

@@ -45,6 +45,19 @@ void vipo_sim_default_options(vipo_sim_options *options)
     memset(options, 0, sizeof *options);
 }
 
+const char *vipo_sim_gl_name(int i)
+{
+    (void)i;
+    return NULL;
+}
+
+vipo_status vipo_sim_gl_probe(const char *gl, char *device, size_t size, vipo_error *error)
+{
+    (void)gl;
+    if (size) device[0] = '\0';
+    return absent(error);
+}
+
 vipo_status vipo_sim_open(vipo_sim **out, const char *task, const vipo_sim_options *options,
                           vipo_error *error)
 {
@@ -105,6 +118,12 @@ void vipo_sim_picture_free(vipo_sim_picture *picture)
 }
 
 const char *vipo_sim_gl(const vipo_sim *sim)
+{
+    (void)sim;
+    return NULL;
+}
+
+const char *vipo_sim_gl_device(const vipo_sim *sim)
 {
     (void)sim;
     return NULL;

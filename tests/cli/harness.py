@@ -75,6 +75,7 @@ def make_inputs(folder):
           "image2": os.path.join(frames, "03_shelf-place_corner_seed1002.png")}
     golden = os.path.join(SOURCE, "tests", "golden", "unet")
     at["checkpoint"] = os.path.join(golden, "square.model-24.pt")
+    at["golden"] = os.path.join(SOURCE, "tests", "golden", "metaworld", "render_door-open_0.safetensors")
     at["sizes"] = os.path.join(golden, "square.config.json")
     shutil.rmtree(folder, ignore_errors=True)
     os.makedirs(folder)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the cases of cases.py against a built `vipo`.
+"""Runs the cases of cases.py and cases_sim.py against a built `vipo`.
 
     run.py --vipo build/vipo [--group plan] [--case TEXT] [--data DIR]
 
@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 import cases
+import cases_sim
 from harness import Failed, Run, check_declared, make_inputs
 
 
@@ -31,6 +32,9 @@ def main():
     if not options.vipo:
         parser.error("--vipo FILE is missing")
     vipo = os.path.abspath(options.vipo)
+    if options.group == "sim" and cases_sim.why_skipped(vipo):
+        print("skipped: %s" % cases_sim.why_skipped(vipo))
+        return 77
     data = os.path.abspath(options.data) if options.data else tempfile.mkdtemp(prefix="vipo-cli-data-")
     at = make_inputs(data)
     chosen = [case for case in cases.CASES

@@ -1,0 +1,28 @@
+/* What the commands of the simulator (`vipo sim ...`) share: which environment, in which state. */
+#ifndef VIPO_TOOLS_SIM_H
+#define VIPO_TOOLS_SIM_H
+
+#include "tool.h"
+#include "vipo/sim.h"
+
+typedef struct sim_inputs {
+    const char *task, *profile, *initial, *assets;
+    uint64_t seed;
+    /* of pictures */
+    const char *gl;
+    int shadow_size, multisamples;
+} sim_inputs;
+
+extern const option sim_scene_options[];   /* --task --profile --seed --initial --assets */
+extern const option sim_picture_options[]; /* --gl --shadow-size --multisamples */
+
+/* Checks names and files, opens the environment and brings it into its initial state. Returns the exit status; *sim is
+ * NULL unless that is STATUS_DONE. */
+int sim_open(tool *t, const sim_inputs *inputs, vipo_sim **sim, double observation[VIPO_SIM_OBSERVATION]);
+/* The index of a profile's name, -1 if there is none. */
+int sim_profile(const char *name);
+
+/* "640x480": width, then height. */
+bool sim_parse_size(const char *text, int *height, int *width);
+
+#endif
