@@ -45,4 +45,24 @@ test "$(find vipo/share/man -type f | wc -l)" -eq "$(($(echo "$commands" | wc -w
 vipo/bin/vipo help --completion bash | cmp - vipo/share/bash-completion/completions/vipo
 vipo/bin/vipo help --completion zsh | cmp - vipo/share/zsh/site-functions/_vipo
 vipo/bin/vipo help --completion fish | cmp - vipo/share/fish/vendor_completions.d/vipo.fish
+if [ -d "$build/without_mujoco" ]; then # with the simulator
+    vipo/bin/vipo sim list | grep -q "MuJoCo"
+    vipo/bin/vipo sim render --task door-open --seed 1 --json | grep -q '"matrix"' # the installed models
+    readelf -d vipo/bin/vipo "$libraries/libvipo_sim.so.0" | grep -q "$source" && exit 1
+    cat >sim.c <<'END'
+#include <stdio.h>
+#include <vipo/sim.h>
+int main(void)
+{
+    vipo_error error;
+    vipo_sim *sim;
+    if (vipo_sim_open(&sim, "hammer", NULL, &error)) puts(error.message);
+    else puts(vipo_sim_geom_name(sim, 0));
+    vipo_sim_close(&sim);
+}
+END
+    # shellcheck disable=SC2046
+    cc -std=c11 -Wall -Werror sim.c -o sim $(PKG_CONFIG_PATH=$PWD/$pkg_config pkg-config --cflags --libs vipo-sim)
+    [ "$(LD_LIBRARY_PATH=$libraries VIPO_METAWORLD_ASSETS="" ./sim)" = "floor|world" ]
+fi
 echo "$expected: installed, found by pkg-config and by CMake"
