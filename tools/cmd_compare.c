@@ -139,9 +139,9 @@ static int check(tool *t, const compare_options *options)
         const size_t length = strlen(options->out);
         if (length < 4 || strcmp(options->out + length - 4, ".png") != 0)
             return tool_usage_error(t, "--out %.300s: the name must end in .png", options->out);
-        if (!tool_can_write(t, options->out)) return STATUS_FAILED;
     }
-    return !options->csv || tool_can_write(t, options->csv) ? STATUS_DONE : STATUS_FAILED;
+    const char *const outputs[] = {options->out, options->csv};
+    return tool_check_outputs(t, outputs, 2);
 }
 
 static vipo_status run_samplers(tool *t, const compare_options *options, const session *s,
@@ -236,19 +236,21 @@ static int print_json(tool *t, const row *rows, int n_rows)
     return tool_print_json(t, list);
 }
 
-static int write_csv(tool *t, const char *path, const row *rows, int n_rows)
+static vipo_status write_csv(const char *path, const row *rows, int n_rows, vipo_error *error)
 {
-    char message[MESSAGE_SIZE];
-    output out;
-    if (!output_open(&out, path, message)) return tool_fail(t, "%s", message);
-    fputs("sampler,calls,evaluations,seconds,speed_up,rms,rounds,drafted,accepted\n", out.stream);
-    for (int i = 0; i < n_rows; i++) {
+    vipo_output *out;
+    char line[256];
+    if (vipo_output_open(&out, path, error) != VIPO_OK) return error->status;
+    static const char head[] = "sampler,calls,evaluations,seconds,speed_up,rms,rounds,drafted,accepted\n";
+    vipo_status status = vipo_output_write(out, head, sizeof head - 1, error);
+    for (int i = 0; i < n_rows && status == VIPO_OK; i++) {
         const row *const r = &rows[i];
-        fprintf(out.stream, "%s,%d,%d,%.6f,%.4f,%.6f,%d,%d,%d\n", r->plan.sampler, r->plan.calls,
-                r->plan.evaluations, r->seconds, r->speed_up, r->rms, r->plan.rounds, r->plan.drafted,
-                r->plan.accepted);
+        const int n = snprintf(line, sizeof line, "%s,%d,%d,%.6f,%.4f,%.6f,%d,%d,%d\n", r->plan.sampler,
+                               r->plan.calls, r->plan.evaluations, r->seconds, r->speed_up, r->rms,
+                               r->plan.rounds, r->plan.drafted, r->plan.accepted);
+        status = vipo_output_write(out, line, (size_t)n, error);
     }
-    return output_commit(&out, message) ? STATUS_DONE : tool_fail(t, "%s", message);
+    return vipo_output_commit(&out, error);
 }
 
 /* A row shows the first sample. */
@@ -301,8 +303,7 @@ static int run(tool *t, void *values)
     }
     measure(rows, n_rows, options->repeat);
     if (options->out && write_sheet(options, &s, rows, n_rows, &error) != VIPO_OK) goto fail;
-    if (options->csv) status = write_csv(t, options->csv, rows, n_rows);
-    if (status != STATUS_DONE) goto done;
+    if (options->csv && write_csv(options->csv, rows, n_rows, &error) != VIPO_OK) goto fail;
     if (t->common->json) {
         status = print_json(t, rows, n_rows);
     } else {

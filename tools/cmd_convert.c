@@ -1,6 +1,5 @@
 /* vipo convert: a published checkpoint -> model folder. */
 #include "commands.h"
-#include "interrupt.h"
 
 typedef struct convert_options {
     common_options common;
@@ -148,7 +147,6 @@ static int run(tool *t, void *values)
         return tool_usage_error(t, "give one of --preset NAME and --config FILE");
     vipo_error error = {0};
     vipo_model_info info;
-    interrupt_install();
     options->convert.callbacks = tool_callbacks(t);
     if (vipo_convert(options->out, &options->convert, &error) != VIPO_OK ||
         vipo_model_read_info(options->out, &info, &error) != VIPO_OK)

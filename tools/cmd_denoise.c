@@ -1,9 +1,6 @@
 /* vipo denoise: one network call, for comparison with other implementations and for timing. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "commands.h"
 #include "interrupt.h"
@@ -78,49 +75,10 @@ static void set_defaults(void *values)
     ((denoise_options *)values)->repeat = 1;
 }
 
-/* ---- --dump ---------------------------------------------------------------------------------------- */
-
-typedef struct dump {
-    tool *t;
-    const char *folder;
-    bool made_folder;
-    char **files; /* written so far, to be removed if the call fails */
-    size_t count;
-    vipo_error error;
-} dump;
-
-static void on_dump(void *user, const char *name, const vipo_array *value)
+static void count_dumped(void *user, const char *name, const vipo_array *value)
 {
-    dump *const d = user;
-    if (d->t->stop) return;
-    const size_t size = strlen(d->folder) + strlen(name) + 6;
-    char *const path = malloc(size);
-    char **const files = realloc(d->files, (d->count + 1) * sizeof *files);
-    if (files) d->files = files;
-    if (path && files) {
-        snprintf(path, size, "%s/%s.npy", d->folder, name);
-        for (char *at = path + strlen(d->folder) + 1; *at; at++)
-            if (*at == '/') *at = '_';
-        if (vipo_npy_write(path, value, &d->error) == VIPO_OK) {
-            d->files[d->count++] = path;
-            return;
-        }
-    } else {
-        d->error.status = VIPO_OUT_OF_MEMORY;
-        snprintf(d->error.message, sizeof d->error.message, "out of memory for the name of a dumped array");
-    }
-    free(path);
-    d->t->stop = true; /* ends the call; the error is reported after it */
-}
-
-static void end_dump(dump *d, bool keep)
-{
-    for (size_t i = 0; i < d->count; i++) {
-        if (!keep) unlink(d->files[i]);
-        free(d->files[i]);
-    }
-    free(d->files);
-    if (!keep && d->made_folder) rmdir(d->folder);
+    (void)name, (void)value;
+    ++*(size_t *)user;
 }
 
 /* ---- the command ----------------------------------------------------------------------------------- */
@@ -137,23 +95,8 @@ static int check(tool *t, const denoise_options *options)
         const size_t length = strlen(options->out);
         if (length < 4 || strcmp(options->out + length - 4, ".npy") != 0)
             return tool_usage_error(t, "--out %.300s: the name must end in .npy", options->out);
-        if (!tool_can_write(t, options->out)) return STATUS_FAILED;
     }
-    return STATUS_DONE;
-}
-
-static int make_dump_folder(tool *t, dump *d, const char *folder)
-{
-    struct stat info;
-    d->t = t;
-    d->folder = folder;
-    d->made_folder = mkdir(folder, 0777) == 0;
-    if (d->made_folder) return STATUS_DONE;
-    if (errno != EEXIST)
-        return tool_fail(t, "--dump %.300s: cannot make the folder: %s", folder, strerror(errno));
-    if (stat(folder, &info) != 0 || !S_ISDIR(info.st_mode))
-        return tool_fail(t, "--dump %.300s: is no folder", folder);
-    return STATUS_DONE;
+    return tool_check_outputs(t, &options->out, 1);
 }
 
 static int print_results(tool *t, const denoise_options *options, const session *s, const vipo_array *v,
@@ -170,7 +113,11 @@ static int print_results(tool *t, const denoise_options *options, const session 
         printf("%zu row%s, %s %.4f s\n", v->shape[0], v->shape[0] == 1 ? "" : "s",
                options->repeat > 1 ? "median" : "network", median(seconds, options->repeat));
         if (options->out) tool_print_file(t, options->out);
-        if (options->dump) printf("%zu arrays in %s\n", dumped, options->dump);
+        if (options->dump) {
+            printf("%zu arrays in ", dumped);
+            print_safe(stdout, options->dump);
+            printf("\n");
+        }
         return STATUS_DONE;
     }
     json_object_set_new(out, "seconds", times);
@@ -190,14 +137,13 @@ static int run(tool *t, void *values)
     if (status != STATUS_DONE) return status;
 
     session s = {0};
-    dump d = {0};
+    size_t dumped = 0;
     vipo_array x = {0}, v = {0};
     vipo_error error = {0};
     double *const seconds = calloc((size_t)options->repeat, sizeof *seconds);
     if (!seconds) return tool_fail(t, "out of memory for the times");
     if (vipo_npy_read(options->x, &x, &error) != VIPO_OK) goto fail;
     status = session_open(t, &s, &options->inputs);
-    if (status == STATUS_DONE && options->dump) status = make_dump_folder(t, &d, options->dump);
     if (status != STATUS_DONE) goto done;
 
     const vipo_denoise_request request = {
@@ -208,8 +154,9 @@ static int run(tool *t, void *values)
         .t = options->t.items,
         .n_t = options->t.count,
         .unconditional = options->unconditional,
-        .dump = options->dump ? on_dump : NULL,
-        .dump_user = &d,
+        .dump = options->dump ? count_dumped : NULL,
+        .dump_user = &dumped,
+        .dump_folder = options->dump,
         .callbacks = tool_callbacks(t),
     };
     for (int i = 0; i < options->repeat; i++) {
@@ -218,19 +165,16 @@ static int run(tool *t, void *values)
             status = tool_interrupted(t);
             goto done;
         }
-        const vipo_status result = vipo_planner_denoise(s.planner, &request, &v, &seconds[i], &error);
-        if (d.error.status != VIPO_OK) error = d.error; /* why the call was stopped */
-        if (result != VIPO_OK || d.error.status != VIPO_OK) goto fail;
+        if (vipo_planner_denoise(s.planner, &request, &v, &seconds[i], &error) != VIPO_OK) goto fail;
         if (options->repeat > 1) progress_update(&t->bar, "calls", i + 1, options->repeat);
     }
     if (options->out && vipo_npy_write(options->out, &v, &error) != VIPO_OK) goto fail;
-    status = print_results(t, options, &s, &v, seconds, d.count);
+    status = print_results(t, options, &s, &v, seconds, dumped);
     goto done;
 
 fail:
     status = tool_library_error(t, &error);
 done:
-    end_dump(&d, status == STATUS_DONE);
     free(seconds);
     vipo_array_free(&x);
     vipo_array_free(&v);

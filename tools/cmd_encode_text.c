@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "commands.h"
-#include "interrupt.h"
 
 enum { MAX_TOKENS = 77 }; /* positions of CLIP's text encoder */
 
@@ -103,9 +102,8 @@ static int run(tool *t, void *values)
         const size_t length = strlen(options->out);
         if (length < 4 || strcmp(options->out + length - 4, ".npy") != 0)
             return tool_usage_error(t, "--out %.300s: the name must end in .npy", options->out);
-        if (!tool_can_write(t, options->out)) return STATUS_FAILED;
+        if (tool_check_outputs(t, &options->out, 1) != STATUS_DONE) return STATUS_FAILED;
     }
-    interrupt_install();
 
     int32_t ids[MAX_TOKENS];
     int count = 0;

@@ -183,9 +183,10 @@ static int check(tool *t, const plan_options *options)
         if (!vipo_plan_can_write(options->out.items[i]))
             return tool_usage_error(t, "--out %.300s: the name must end in .gif, .mp4, .png or .npy",
                                     options->out.items[i]);
-    for (int i = 0; i < options->out.count; i++)
-        if (!tool_can_write(t, options->out.items[i])) return STATUS_FAILED;
-    return !options->trace || tool_can_write(t, options->trace) ? STATUS_DONE : STATUS_FAILED;
+    const char *outputs[LIST_CAPACITY + 1];
+    for (int i = 0; i < options->out.count; i++) outputs[i] = options->out.items[i];
+    outputs[options->out.count] = options->trace;
+    return tool_check_outputs(t, outputs, options->out.count + 1);
 }
 
 /* What auto chose, and why. */
@@ -307,18 +308,12 @@ static int run(tool *t, void *values)
     vipo_array noise = {0}, step_noise = {0}, warm = {0};
     vipo_plan plan = {0};
     vipo_error error = {0};
-    char message[MESSAGE_SIZE];
-    status = STATUS_FAILED;
     if (options->noise && vipo_npy_read(options->noise, &noise, &error) != VIPO_OK) goto fail;
     if (options->warm && vipo_npy_read(options->warm, &warm, &error) != VIPO_OK) goto fail;
     if (options->step_noise && vipo_npy_read(options->step_noise, &step_noise, &error) != VIPO_OK) goto fail;
-    if (options->trace && !output_open(&t->trace, options->trace, message)) {
-        tool_fail(t, "%s", message);
-        goto done;
-    }
+    if (options->trace && vipo_output_open(&t->trace, options->trace, &error) != VIPO_OK) goto fail;
     status = session_open(t, &s, &options->inputs);
     if (status != STATUS_DONE) goto done;
-    status = STATUS_FAILED;
 
     vipo_request request;
     vipo_request_default(&request);
@@ -344,26 +339,26 @@ static int run(tool *t, void *values)
     if (vipo_planner_plan(s.planner, &request, &plan, &error) != VIPO_OK) goto fail;
 
     progress_erase(&t->bar);
-    if (interrupt_signal()) {
-        status = tool_interrupted(t);
-        goto done;
-    }
     const vipo_array shown = shown_video(&plan);
-    for (int i = 0; i < options->out.count; i++)
+    for (int i = 0; i < options->out.count; i++) {
+        if (interrupt_signal()) goto interrupted;
         if (vipo_plan_write(options->out.items[i], &shown, &s.cond, &options->write, &error) != VIPO_OK)
             goto fail;
-    if (options->trace && !output_commit(&t->trace, message)) {
-        tool_fail(t, "%s", message);
-        goto done;
+        t->has_written = true;
     }
+    if (interrupt_signal()) goto interrupted;
+    if (options->trace && vipo_output_commit(&t->trace, &error) != VIPO_OK) goto fail;
     status =
         t->common->json ? print_json(t, options, &s, &request, &plan) : print_summary(t, options, &s, &plan);
     goto done;
 
+interrupted:
+    status = tool_interrupted(t);
+    goto done;
 fail:
     status = tool_library_error(t, &error);
 done:
-    output_abandon(&t->trace);
+    vipo_output_abandon(&t->trace);
     vipo_plan_free(&plan);
     vipo_array_free(&noise);
     vipo_array_free(&step_noise);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "commands.h"
+#include "interrupt.h"
 
 typedef struct preprocess_options {
     common_options common;
@@ -94,7 +95,7 @@ static int run(tool *t, void *values)
     const bool png = ends_in(options->out, ".png");
     if (!png && !ends_in(options->out, ".npy"))
         return tool_usage_error(t, "--out %.300s: the name must end in .npy or .png", options->out);
-    if (!tool_can_write(t, options->out)) return STATUS_FAILED;
+    if (tool_check_outputs(t, &options->out, 1) != STATUS_DONE) return STATUS_FAILED;
 
     vipo_error error = {0};
     vipo_image image = {0};
@@ -103,6 +104,7 @@ static int run(tool *t, void *values)
     if (status == VIPO_OK)
         status = options->model ? vipo_preprocess_folder(options->model, &image, &cond, &error)
                                 : vipo_preprocess_preset(options->preset, &image, &cond, &error);
+    if (interrupt_signal()) status = VIPO_CANCELLED;
     if (status == VIPO_OK)
         status = png ? write_png(options->out, &cond, &error) : vipo_npy_write(options->out, &cond, &error);
     const int result =

@@ -116,11 +116,10 @@ static int check(tool *t, const render_options *options, result *r)
         if (length < 4 || strcmp(paths[i] + length - 4, endings[i]) != 0)
             return tool_usage_error(t, "--%s %.300s: the name must end in %s", names[i], paths[i],
                                     endings[i]);
-        if (!tool_can_write(t, paths[i])) return STATUS_FAILED;
     }
     if (n == 0 && !t->common->json)
         return tool_usage_error(t, "give --out, --depth, --segmentation, --mask, --matrix or --json");
-    return STATUS_DONE;
+    return tool_check_outputs(t, paths, OUTPUTS);
 }
 
 static vipo_status write_mask(const char *path, const result *r, vipo_error *error)

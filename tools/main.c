@@ -9,6 +9,7 @@
 
 #include "commands.h"
 #include "help.h"
+#include "interrupt.h"
 
 /* ---- running a command ----------------------------------------------------------------------------- */
 
@@ -42,6 +43,7 @@ static int run_command(const command *c, int argc, char *const *argv)
         free(defaults);
         status = defaults ? STATUS_DONE : tool_fail(&t, "out of memory");
     } else {
+        interrupt_install();
         progress_init(&t.bar, !t.common->quiet);
         status = run_parsed(&t, c, values);
         progress_erase(&t.bar);
@@ -72,6 +74,10 @@ static int close_standard_output(const char *name, int status, void (*pipe_actio
         raise(SIGPIPE);
         return status ? status : STATUS_FAILED;
     }
+    if (interrupt_signal()) { /* while it waited for the reader */
+        fprintf(stderr, "vipo%s%s: interrupted\n", name ? " " : "", name ? name : "");
+        return 128 + interrupt_signal();
+    }
     fprintf(stderr, "vipo%s%s: cannot write to standard output: %s\n", name ? " " : "", name ? name : "",
             strerror(errno ? errno : EIO));
     return status ? status : STATUS_FAILED;
@@ -84,6 +90,7 @@ int main(int argc, char **argv)
     occupy_standard_descriptors();
     setvbuf(stdout, standard_output, _IOFBF, sizeof standard_output);
     void (*const pipe_action)(int) = signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is a full disk: an error, not the end */
     tool t = {0};
     if (argc < 2) {
         fputs("Usage: vipo COMMAND [options]\nCommands:", stderr);

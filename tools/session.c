@@ -3,8 +3,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "interrupt.h"
-
 #define AT(member) offsetof(input_options, member)
 #define MODEL_ROW                                                                                            \
     {                                                                                                        \
@@ -67,7 +65,6 @@ int session_open(tool *t, session *s, const input_options *inputs)
     vipo_error error = {0};
     vipo_image image = {0};
     memset(s, 0, sizeof *s);
-    interrupt_install();
 
     /* The small files first: a mistake in their names should not cost the time of loading. */
     if (inputs->cond && vipo_npy_read(inputs->cond, &s->cond, &error) != VIPO_OK) goto fail;

@@ -1,8 +1,10 @@
 #include "tool.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "interrupt.h"
 
@@ -55,8 +57,10 @@ const option common_option_table[] = {
 void print_safe(FILE *stream, const char *text)
 {
     for (; *text; text++) {
-        const unsigned char byte = (unsigned char)*text;
-        fputc(byte < 32 || byte == 127 ? '?' : byte, stream);
+        const unsigned char byte = (unsigned char)*text, next = (unsigned char)text[1];
+        const bool is_c1 = byte == 0xc2 && next >= 0x80 && next < 0xa0; /* U+0080..U+009F, UTF-8 */
+        fputc(byte < 32 || byte == 127 || is_c1 ? '?' : byte, stream);
+        text += is_c1;
     }
 }
 
@@ -92,13 +96,18 @@ int tool_usage_error(tool *t, const char *format, ...)
 
 int tool_interrupted(tool *t)
 {
-    say(t, "", "interrupted, nothing was written");
+    say(t, "",
+        interrupt_signal() == SIGBUS ? "a file was cut short while it was being read, nothing was written"
+        : t->has_written             ? "interrupted, not all outputs were written"
+                                     : "interrupted, nothing was written");
+    if (interrupt_signal() == SIGBUS) return STATUS_FAILED;
     return 128 + interrupt_signal();
 }
 
 int tool_library_error(tool *t, const vipo_error *error)
 {
-    if (error->status == VIPO_CANCELLED && interrupt_signal()) return tool_interrupted(t);
+    if (interrupt_signal()) return tool_interrupted(t); /* whatever it made fail */
+    if (t->trace_error.status != VIPO_OK) error = &t->trace_error;
     say(t, "", error->message[0] ? error->message : vipo_status_text(error->status));
     return STATUS_FAILED;
 }
@@ -130,12 +139,14 @@ static void on_progress(void *user, const char *phase, double done, double total
 
 static void on_trace(void *user, const char *json_line)
 {
-    fprintf(((tool *)user)->trace.stream, "%s\n", json_line);
+    tool *const t = user;
+    if (vipo_output_write(t->trace, json_line, strlen(json_line), &t->trace_error) == VIPO_OK)
+        vipo_output_write(t->trace, "\n", 1, &t->trace_error);
 }
 
 static bool on_cancelled(void *user)
 {
-    return ((tool *)user)->stop || interrupt_signal() != 0;
+    return ((tool *)user)->trace_error.status != VIPO_OK || interrupt_signal() != 0;
 }
 
 vipo_callbacks tool_callbacks(tool *t)
@@ -143,16 +154,51 @@ vipo_callbacks tool_callbacks(tool *t)
     return (vipo_callbacks){.user = t,
                             .log = on_log,
                             .progress = on_progress,
-                            .trace = t->trace.stream ? on_trace : NULL,
+                            .trace = t->trace ? on_trace : NULL,
                             .cancelled = on_cancelled};
 }
 
-bool tool_can_write(tool *t, const char *path)
+/* The folder that a path's last part is in: device and number. */
+static bool find_folder(const char *path, struct stat *out)
 {
-    char message[MESSAGE_SIZE];
-    if (output_check(path, message)) return true;
-    tool_fail(t, "%s", message);
-    return false;
+    char *const folder = strdup(path);
+    if (!folder) return false;
+    char *const slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0'; /* "/a" -> "/", "b/a" -> "b" */
+    const bool found = stat(slash ? folder : ".", out) == 0;
+    free(folder);
+    return found;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *const slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Are two outputs one file? Devices and pipes may be written twice. */
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    const bool there = stat(a, &x) == 0;
+    if (there != (stat(b, &y) == 0)) return false;
+    if (there) return S_ISREG(x.st_mode) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    return strcmp(last_part(a), last_part(b)) == 0 && find_folder(a, &x) && find_folder(b, &y) &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+int tool_check_outputs(tool *t, const char *const *paths, int n)
+{
+    vipo_error error = {0};
+    for (int i = 0; i < n; i++) {
+        if (!paths[i]) continue;
+        for (int j = 0; j < i; j++)
+            if (paths[j] && same_file(paths[i], paths[j]))
+                return tool_usage_error(t, "%.300s: two outputs have this name, expected different files",
+                                        paths[i]);
+        if (vipo_output_check(paths[i], &error) != VIPO_OK) return tool_library_error(t, &error);
+    }
+    return STATUS_DONE;
 }
 
 /* ---- results --------------------------------------------------------------------------------------- */
@@ -202,6 +248,13 @@ const char *format_bytes(double bytes, char *out, size_t size)
     for (; bytes >= 1000 && unit < 4; unit++) bytes /= 1000;
     snprintf(out, size, unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
     return out;
+}
+
+/* Bytes of a file, -1 if it cannot be told. */
+static double file_bytes(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 ? (double)info.st_size : -1;
 }
 
 void tool_print_file(tool *t, const char *path)

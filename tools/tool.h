@@ -6,7 +6,6 @@
 #include <jansson.h>
 
 #include "options.h"
-#include "output.h"
 #include "progress.h"
 #include "vipo/vipo.h"
 
@@ -53,8 +52,9 @@ struct tool {
     const common_options *common;
     const option_use *use;
     progress bar;
-    output trace; /* where trace lines go, if open */
-    bool stop;    /* ends the library call under way */
+    vipo_output *trace;     /* where trace lines go, if open */
+    bool has_written;       /* one output of several is complete */
+    vipo_error trace_error; /* why they no longer do; ends the library call under way */
 };
 
 /* Reporting a failure: one line on standard error. Each returns the exit status. */
@@ -70,8 +70,9 @@ void tool_note(tool *t, const char *format, ...) __attribute__((format(printf, 2
 /* Log, progress, trace and cancellation wired to the tool. */
 vipo_callbacks tool_callbacks(tool *t);
 
-/* Checks all outputs before the work: true if each can be written. */
-bool tool_can_write(tool *t, const char *path);
+/* Checks all outputs before the work: each can be written, and no two are one file. NULL: an output that is not
+ * wanted. Returns the exit status. */
+int tool_check_outputs(tool *t, const char *const *paths, int n);
 
 /* ---- printing results ------------------------------------------------------------------------------ */
 

@@ -5,7 +5,8 @@
  *   1. status and errors          5. planning: vipo_planner_plan
  *   2. arrays and images          6. writing plans
  *   3. model                      7. single network calls (parity, benchmarks)
- *   4. sampler options
+ *   4. sampler options            8. converting published models
+ *                                 9. output files of one's own
  *
  * Conventions
  * - Every function that can fail returns a vipo_status and takes a vipo_error * (may be NULL) that
@@ -13,6 +14,8 @@
  * - On failure nothing is allocated and *out is NULL / zeroed.
  * - A vipo_model is constant once open and may be shared by threads; a vipo_planner is one mutable
  *   session, used by one thread at a time. Results belong to the caller.
+ * - Files are mapped into memory while they are read: replace them by renaming, never in place. (One that is
+ *   cut short meanwhile raises SIGBUS, as for every program that maps files.)
  * - Arrays are float32, C order, channels last: a video is [samples][frames][height][width][3].
  */
 #ifndef VIPO_VIPO_H
@@ -378,6 +381,9 @@ typedef struct vipo_denoise_request {
     /* Called with every intermediate: PyTorch's module name, shape in PyTorch's layout. NULL: off. */
     void (*dump)(void *user, const char *name, const vipo_array *value);
     void *dump_user;
+    /* Writes every intermediate as NAME.npy into this folder; it appears, or files of these names in it are
+     * replaced, when all of them are complete. NULL: off. */
+    const char *dump_folder;
     vipo_callbacks callbacks;
 } vipo_denoise_request;
 
@@ -404,6 +410,21 @@ VIPO_API void vipo_convert_default_options(vipo_convert_options *options);
 /* Makes the model folder `folder` (absent or empty, see force). Files are read as data only; every tensor is
  * checked by name, shape and type, copied, and the result opened once before it appears under its name. */
 VIPO_API vipo_status vipo_convert(const char *folder, const vipo_convert_options *options, vipo_error *error);
+
+/* ---- 9. output files of one's own --------------------------------------------------------------- */
+
+/* Bytes go to a temporary file beside the destination, which commit renames over it: whatever goes wrong, the
+ * destination keeps its old content or absence. Pipes, devices and /dev/stdout are written directly. Everything
+ * that this library writes is written so. */
+typedef struct vipo_output vipo_output;
+
+/* VIPO_IO unless `path` can be written now: asked before the work is done. */
+VIPO_API vipo_status vipo_output_check(const char *path, vipo_error *error);
+VIPO_API vipo_status vipo_output_open(vipo_output **out, const char *path, vipo_error *error);
+/* Complete lines reach the file at once. After a failure, further writes and commit fail with the same error. */
+VIPO_API vipo_status vipo_output_write(vipo_output *out, const void *bytes, size_t size, vipo_error *error);
+VIPO_API vipo_status vipo_output_commit(vipo_output **out, vipo_error *error); /* closes in every case */
+VIPO_API void vipo_output_abandon(vipo_output **out);                          /* accepts NULL in *out */
 
 #ifdef __cplusplus
 }

@@ -8,13 +8,36 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SUFFIX_ROOM = 32, ATTEMPTS = 100 };
+/* A name has at most 255 bytes on usual file systems; what a temporary one keeps of it. */
+enum { MAX_KEPT = 200 };
 
 static void release(vipo_file_output *out)
 {
     free(out->path);
     free(out->temporary);
     memset(out, 0, sizeof *out);
+}
+
+vipo_status vipo_fail_write(vipo_error *error, const char *path, int code)
+{
+    const char *why = code == ENOENT    ? "its folder does not exist"
+                      : code == ENOTDIR ? "what should be its folder is a file"
+                                        : strerror(code ? code : EIO);
+    return vipo_fail(error, VIPO_IO, "%.400s: cannot write: %s", path, why);
+}
+
+void vipo_temporary_name(char *out, const char *path, int attempt)
+{
+    struct timespec now = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    const unsigned long tag =
+        ((unsigned long)now.tv_nsec ^ (unsigned long)getpid() << 16 ^ (unsigned long)(uintptr_t)out) +
+        (unsigned long)attempt * 69069;
+    const char *slash = strrchr(path, '/');
+    const size_t folder = slash ? (size_t)(slash - path) + 1 : 0, name = strlen(path + folder);
+    const size_t kept = folder + (name < MAX_KEPT ? name : MAX_KEPT);
+    memcpy(out, path, kept);
+    snprintf(out + kept, VIPO_TEMPORARY_ROOM, ".%08lx.tmp", tag & 0xffffffffUL);
 }
 
 /* Descriptor that a path such as /dev/stdout or /dev/fd/3 names, -1 if none. Replacing what such a name
@@ -36,15 +59,11 @@ static int named_descriptor(const char *path)
 
 /* A new file beside the destination; its mode is the destination's if that exists, else the usual one
  * (the system applies the umask: changing it to read it would race with other threads). */
-static int open_temporary(vipo_file_output *out, size_t room, const struct stat *existing)
+static int open_temporary(vipo_file_output *out, const struct stat *existing)
 {
-    struct timespec now = {0};
-    clock_gettime(CLOCK_REALTIME, &now);
-    unsigned long tag =
-        (unsigned long)now.tv_nsec ^ (unsigned long)getpid() << 16 ^ (unsigned long)(uintptr_t)out;
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++, tag = tag * 69069 + 1) {
-        snprintf(out->temporary, room, "%s.%08lx.tmp", out->path, tag & 0xffffffffUL);
-        const mode_t mode = existing ? existing->st_mode & 0777 : 0666;
+    const mode_t mode = existing ? existing->st_mode & 0777 : 0666;
+    for (int attempt = 0; attempt < VIPO_TEMPORARY_ATTEMPTS; attempt++) {
+        vipo_temporary_name(out->temporary, out->path, attempt);
         const int fd = open(out->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
         if (fd < 0 && errno == EEXIST) continue;
         /* On file systems without modes this fails, and there is nothing to keep. */
@@ -54,44 +73,65 @@ static int open_temporary(vipo_file_output *out, size_t room, const struct stat 
     return -1;
 }
 
+/* What a path leads to. */
+typedef struct destination {
+    int named; /* an open descriptor, -1 if it is none */
+    bool exists, direct;
+    struct stat info;
+} destination;
+
+static vipo_status look_at(destination *out, const char *path, vipo_error *error)
+{
+    *out = (destination){.named = named_descriptor(path)};
+    if (!*path) return vipo_fail(error, VIPO_IO, "the name of a file to write is empty");
+    out->exists = out->named < 0 && stat(path, &out->info) == 0;
+    if (out->named < 0 && !out->exists && errno != ENOENT) return vipo_fail_write(error, path, errno);
+    out->direct = out->named >= 0 || (out->exists && !S_ISREG(out->info.st_mode));
+    if (out->exists && S_ISDIR(out->info.st_mode))
+        return vipo_fail(error, VIPO_IO, "%s: cannot write: it is a folder", path);
+    if (out->exists && access(path, W_OK) != 0) /* renaming over it would need no right to write it */
+        return vipo_fail_write(error, path, errno);
+    return VIPO_OK;
+}
+
 vipo_status vipo_file_output_open(vipo_file_output *out, const char *path, vipo_error *error)
 {
     memset(out, 0, sizeof *out);
-    if (!*path) return vipo_fail(error, VIPO_IO, "the name of a file to write is empty");
-    struct stat info;
-    const int named = named_descriptor(path);
-    const bool exists = named < 0 && stat(path, &info) == 0;
-    const bool direct = named >= 0 || (exists && !S_ISREG(info.st_mode));
-    if (exists && S_ISDIR(info.st_mode))
-        return vipo_fail(error, VIPO_IO, "%s: is a folder, expected a file to write", path);
-    if (exists && access(path, W_OK) != 0) /* renaming over it would need no right to write it */
-        return vipo_fail(error, VIPO_IO, "%s: cannot write: %s", path, strerror(errno));
+    destination to;
+    VIPO_TRY(look_at(&to, path, error));
 
     /* Through a symbolic link the file it leads to is replaced, not the link. */
-    out->path = exists && !direct ? realpath(path, NULL) : NULL;
+    out->path = to.exists && !to.direct ? realpath(path, NULL) : NULL;
     if (!out->path) out->path = strdup(path);
-    const size_t room = (out->path ? strlen(out->path) : 0) + SUFFIX_ROOM;
+    const size_t room = (out->path ? strlen(out->path) : 0) + VIPO_TEMPORARY_ROOM;
     out->temporary = malloc(room);
     if (!out->path || !out->temporary) {
         release(out);
         return vipo_fail_memory(error, room, "a file name");
     }
     int fd;
-    if (direct) {
+    if (to.direct) {
         strcpy(out->temporary, path);
-        fd = named >= 0 ? fcntl(named, F_DUPFD_CLOEXEC, 0) : open(path, O_WRONLY | O_CLOEXEC);
+        fd = to.named >= 0 ? fcntl(to.named, F_DUPFD_CLOEXEC, 0) : open(path, O_WRONLY | O_CLOEXEC);
     } else {
-        fd = open_temporary(out, room, exists ? &info : NULL);
+        fd = open_temporary(out, to.exists ? &to.info : NULL);
     }
     if (fd >= 0) out->stream = fdopen(fd, "wb");
     if (!out->stream) {
         const int code = errno;
         if (fd >= 0) close(fd);
-        if (fd >= 0 && !direct) unlink(out->temporary);
+        if (fd >= 0 && !to.direct) unlink(out->temporary);
         release(out);
-        return vipo_fail(error, VIPO_IO, "%s: cannot write: %s", path, strerror(code));
+        return vipo_fail_write(error, path, code);
     }
     return VIPO_OK;
+}
+
+vipo_status vipo_file_output_write(const vipo_file_output *out, const void *bytes, size_t size,
+                                   vipo_error *error)
+{
+    if (fwrite(bytes, 1, size, out->stream) == size) return VIPO_OK;
+    return vipo_fail_write(error, out->path, errno);
 }
 
 vipo_status vipo_file_output_commit(vipo_file_output *out, vipo_error *error)
@@ -106,7 +146,7 @@ vipo_status vipo_file_output_commit(vipo_file_output *out, vipo_error *error)
     vipo_status status = VIPO_OK;
     if (code) {
         if (!direct) unlink(out->temporary);
-        status = vipo_fail(error, VIPO_IO, "%s: cannot write: %s", out->path, strerror(code));
+        status = vipo_fail_write(error, out->path, code);
     }
     release(out);
     return status;
@@ -118,4 +158,79 @@ void vipo_file_output_abandon(vipo_file_output *out)
     if (out->stream) fclose(out->stream);
     if (strcmp(out->path, out->temporary) != 0) unlink(out->temporary);
     release(out);
+}
+
+vipo_status vipo_file_write(const char *path, const void *bytes, size_t size, vipo_error *error)
+{
+    vipo_file_output output;
+    VIPO_TRY(vipo_file_output_open(&output, path, error));
+    const vipo_status status = vipo_file_output_write(&output, bytes, size, error);
+    if (status == VIPO_OK) return vipo_file_output_commit(&output, error);
+    vipo_file_output_abandon(&output);
+    return status;
+}
+
+/* ---- public: a file of the caller's own ---------------------------------------------------------------- */
+
+struct vipo_output {
+    vipo_file_output file;
+    vipo_error error; /* of the first write that failed */
+};
+
+vipo_status vipo_output_check(const char *path, vipo_error *error)
+{
+    destination to;
+    VIPO_TRY(look_at(&to, path, error));
+    if (to.named >= 0) {
+        const int flags = fcntl(to.named, F_GETFL);
+        if (flags >= 0 && (flags & O_ACCMODE) != O_RDONLY) return VIPO_OK;
+        return vipo_fail_write(error, path, EBADF);
+    }
+    if (to.direct) return VIPO_OK; /* a pipe without a reader would have to be waited for */
+    vipo_file_output trial;
+    VIPO_TRY(vipo_file_output_open(&trial, path, error));
+    vipo_file_output_abandon(&trial);
+    return VIPO_OK;
+}
+
+vipo_status vipo_output_open(vipo_output **out, const char *path, vipo_error *error)
+{
+    *out = NULL;
+    vipo_output *output = calloc(1, sizeof *output);
+    if (!output) return vipo_fail_memory(error, sizeof *output, "an output file");
+    const vipo_status status = vipo_file_output_open(&output->file, path, error);
+    if (status != VIPO_OK) {
+        free(output);
+        return status;
+    }
+    setvbuf(output->file.stream, NULL, _IOLBF, 0);
+    *out = output;
+    return VIPO_OK;
+}
+
+vipo_status vipo_output_write(vipo_output *out, const void *bytes, size_t size, vipo_error *error)
+{
+    if (out->error.status == VIPO_OK) vipo_file_output_write(&out->file, bytes, size, &out->error);
+    if (out->error.status != VIPO_OK && error) *error = out->error;
+    return out->error.status;
+}
+
+vipo_status vipo_output_commit(vipo_output **out, vipo_error *error)
+{
+    vipo_output *output = *out;
+    vipo_status status = output->error.status;
+    if (status == VIPO_OK)
+        status = vipo_file_output_commit(&output->file, error);
+    else if (error)
+        *error = output->error;
+    vipo_output_abandon(out);
+    return status;
+}
+
+void vipo_output_abandon(vipo_output **out)
+{
+    if (!*out) return;
+    vipo_file_output_abandon(&(*out)->file);
+    free(*out);
+    *out = NULL;
 }

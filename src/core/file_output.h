@@ -18,9 +18,22 @@ typedef struct vipo_file_output {
  * (/dev/stdout, /dev/fd/N) are written directly. A destination that exists keeps its mode; one that is a
  * symbolic link stays one. */
 vipo_status vipo_file_output_open(vipo_file_output *out, const char *path, vipo_error *error);
+vipo_status vipo_file_output_write(const vipo_file_output *out, const void *bytes, size_t size,
+                                   vipo_error *error);
 /* Flushes, checks for write errors, renames. Releases the struct in every case. */
 vipo_status vipo_file_output_commit(vipo_file_output *out, vipo_error *error);
 /* Removes the temporary file. Accepts a struct that is zeroed or already committed. */
 void vipo_file_output_abandon(vipo_file_output *out);
+
+/* A whole file at once. */
+vipo_status vipo_file_write(const char *path, const void *bytes, size_t size, vipo_error *error);
+
+/* Name number `attempt` for something temporary beside `path`, no longer than a file system allows; room for
+ * strlen(path) + VIPO_TEMPORARY_ROOM bytes. */
+enum { VIPO_TEMPORARY_ROOM = 32, VIPO_TEMPORARY_ATTEMPTS = 100 };
+void vipo_temporary_name(char *out, const char *path, int attempt);
+
+/* VIPO_IO "path: cannot write: why" */
+vipo_status vipo_fail_write(vipo_error *error, const char *path, int code);
 
 #endif

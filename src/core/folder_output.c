@@ -6,21 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { SUFFIX_ROOM = 32, ATTEMPTS = 100, PATH_ROOM = 4096 };
+#include "core/file_output.h"
+
+enum { PATH_ROOM = 4096 };
 
 static void release(vipo_folder_output *out)
 {
     free(out->path);
     free(out->temporary);
     memset(out, 0, sizeof *out);
-}
-
-static vipo_status cannot_write(const char *path, int code, vipo_error *error)
-{
-    return vipo_fail(error, VIPO_IO, "%s: cannot write: %s", path, strerror(code));
 }
 
 static bool is_dot(const char *name)
@@ -40,14 +36,10 @@ static int count_entries(const char *path, int most)
     return n;
 }
 
-static bool make_temporary(vipo_folder_output *out, size_t room)
+static bool make_temporary(vipo_folder_output *out)
 {
-    struct timespec now = {0};
-    clock_gettime(CLOCK_REALTIME, &now);
-    unsigned long tag =
-        (unsigned long)now.tv_nsec ^ (unsigned long)getpid() << 16 ^ (unsigned long)(uintptr_t)out;
-    for (int attempt = 0; attempt < ATTEMPTS; attempt++, tag = tag * 69069 + 1) {
-        snprintf(out->temporary, room, "%s.%08lx.tmp", out->path, tag & 0xffffffffUL);
+    for (int attempt = 0; attempt < VIPO_TEMPORARY_ATTEMPTS; attempt++) {
+        vipo_temporary_name(out->temporary, out->path, attempt);
         if (mkdir(out->temporary, 0777) == 0) return true;
         if (errno != EEXIST) return false;
     }
@@ -58,17 +50,18 @@ static bool make_temporary(vipo_folder_output *out, size_t room)
 static vipo_status check_destination(vipo_folder_output *out, bool force, vipo_error *error)
 {
     struct stat info;
-    if (stat(out->path, &info) != 0) return errno == ENOENT ? VIPO_OK : cannot_write(out->path, errno, error);
+    if (stat(out->path, &info) != 0)
+        return errno == ENOENT ? VIPO_OK : vipo_fail_write(error, out->path, errno);
     if (!S_ISDIR(info.st_mode))
         return vipo_fail(error, VIPO_IO, "%s: is a file, expected a new folder", out->path);
     const int entries = count_entries(out->path, 1);
-    if (entries < 0) return cannot_write(out->path, errno, error);
+    if (entries < 0) return vipo_fail_write(error, out->path, errno);
     if (entries == 0) return VIPO_OK;
     if (!force)
         return vipo_fail(error, VIPO_IO,
                          "%s: is not empty, expected a new folder (force replaces the model in it)",
                          out->path);
-    if (access(out->path, W_OK) != 0) return cannot_write(out->path, errno, error);
+    if (access(out->path, W_OK) != 0) return vipo_fail_write(error, out->path, errno);
     out->merge = true;
     return VIPO_OK;
 }
@@ -80,12 +73,11 @@ vipo_status vipo_folder_output_open(vipo_folder_output *out, const char *path, b
     size_t length = strlen(path);
     while (length > 1 && path[length - 1] == '/') length--;
     out->path = strndup(path, length);
-    out->temporary = malloc(length + SUFFIX_ROOM);
+    out->temporary = malloc(length + VIPO_TEMPORARY_ROOM);
     vipo_status status =
         out->path && out->temporary ? VIPO_OK : vipo_fail_memory(error, length, "a folder name");
     if (status == VIPO_OK) status = check_destination(out, force, error);
-    if (status == VIPO_OK && !make_temporary(out, length + SUFFIX_ROOM))
-        status = cannot_write(out->path, errno, error);
+    if (status == VIPO_OK && !make_temporary(out)) status = vipo_fail_write(error, out->path, errno);
     if (status != VIPO_OK) release(out);
     return status;
 }
@@ -125,7 +117,7 @@ static bool move_files(const vipo_folder_output *out, const char *const *stale)
 vipo_status vipo_folder_output_commit(vipo_folder_output *out, const char *const *stale, vipo_error *error)
 {
     const bool done = out->merge ? move_files(out, stale) : rename(out->temporary, out->path) == 0;
-    const vipo_status status = done ? VIPO_OK : cannot_write(out->path, errno, error);
+    const vipo_status status = done ? VIPO_OK : vipo_fail_write(error, out->path, errno);
     if (status == VIPO_OK)
         release(out);
     else

@@ -23,7 +23,8 @@ vipo_status vipo_mapped_file_open(vipo_mapped_file *out, const char *path, vipo_
     } else if (info.st_size > 0) {
         void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED) {
-            status = vipo_fail(error, VIPO_IO, "%s: cannot map: %s", path, strerror(errno));
+            status = errno == ENOMEM ? vipo_fail_memory(error, (size_t)info.st_size, path)
+                                     : vipo_fail(error, VIPO_IO, "%s: cannot map: %s", path, strerror(errno));
         } else {
             out->data = data;
             out->size = (size_t)info.st_size;

@@ -50,6 +50,7 @@ static void keep_clean(char *text, size_t full)
             return;
         }
         if (n == 0 || *c < 0x20 || *c == 0x7f) *c = '?';
+        if (n == 2 && c[0] == 0xc2 && c[1] < 0xa0) c[0] = c[1] = '?'; /* U+0080..U+009F */
         c += n ? n : 1;
     }
 }

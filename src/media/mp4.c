@@ -4,7 +4,6 @@
  *
  * libav's log is one setting of the process, so it is left alone: the encoder's messages are pushed
  * below every level by its own offset, and the muxer has nothing to say about what it is given here. */
-#include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libavutil/opt.h>
@@ -200,18 +199,6 @@ static void release(mp4_job *job)
     vipo_image_free(&job->canvas);
 }
 
-static vipo_status write_file(const char *path, const uint8_t *bytes, size_t size, vipo_error *error)
-{
-    vipo_file_output output;
-    VIPO_TRY(vipo_file_output_open(&output, path, error));
-    if (fwrite(bytes, 1, size, output.stream) != size) {
-        const int code = errno;
-        vipo_file_output_abandon(&output);
-        return vipo_fail(error, VIPO_IO, "%s: cannot write: %s", path, strerror(code));
-    }
-    return vipo_file_output_commit(&output, error);
-}
-
 static vipo_status write_mp4(const char *path, const vipo_array *video, const vipo_array *cond,
                              const vipo_write_options *options, vipo_error *error)
 {
@@ -227,7 +214,7 @@ static vipo_status write_mp4(const char *path, const vipo_array *video, const vi
     VIPO_TRY_GOTO(encode_film(&job, error), end);
     size_t size;
     bytes = take_file(&job, &size);
-    status = write_file(path, bytes, size, error);
+    status = vipo_file_write(path, bytes, size, error);
 end:
     av_free(bytes);
     release(&job);

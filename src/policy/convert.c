@@ -1,7 +1,6 @@
 /* Published checkpoints -> model folder. Everything is checked before the first byte is written: the list of
  * tensors that the network wants is compared with what the file holds. Then tensors are copied one at a
  * time, and the result is opened as any model. */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,13 +307,8 @@ static vipo_status write_bytes(const conversion *c, const char *file, const void
                                vipo_error *error)
 {
     char path[PATH_ROOM];
-    vipo_file_output output;
     VIPO_TRY(vipo_folder_output_file(&c->folder, file, path, sizeof path, error));
-    VIPO_TRY(vipo_file_output_open(&output, path, error));
-    if (fwrite(bytes, 1, size, output.stream) == size) return vipo_file_output_commit(&output, error);
-    const vipo_status status = vipo_fail(error, VIPO_IO, "%s: cannot write: %s", path, strerror(errno));
-    vipo_file_output_abandon(&output);
-    return status;
+    return vipo_file_write(path, bytes, size, error);
 }
 
 static vipo_status copy_file(const conversion *c, const char *file, vipo_error *error)

@@ -1,13 +1,16 @@
 /* Single network calls: parity checks and benchmarks. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "core/folder_output.h"
 #include "core/memory.h"
+#include "core/npy.h"
 #include "policy/planner.h"
 
-enum { MAX_STACKED = 160, MAX_ROWS = 1024 };
+enum { MAX_STACKED = 160, MAX_ROWS = 1024, PATH_ROOM = 4096 };
 
 /* Intermediates that are computed for one sample at a time, joined to one array per name. */
 typedef struct stack {
@@ -111,10 +114,9 @@ static vipo_status embed(vipo_planner *planner, const vipo_denoise_request *r, c
     return status;
 }
 
-vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_request *request, vipo_array *v,
-                                 double *seconds, vipo_error *error)
+static vipo_status denoise(vipo_planner *planner, const vipo_denoise_request *request, vipo_array *v,
+                           double *seconds, vipo_error *error)
 {
-    memset(v, 0, sizeof *v);
     VIPO_TRY(check(planner, request, error));
     const int batch = (int)request->x->shape[0];
     if (request->dump && batch > planner->max_batch)
@@ -162,6 +164,53 @@ vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_reque
     }
     vipo_aligned_free(task);
     vipo_array_free(&features);
+    if (status != VIPO_OK) vipo_array_free(v);
+    return status;
+}
+
+/* ---- intermediates as files ----------------------------------------------------------------------------- */
+
+typedef struct file_dump {
+    const vipo_denoise_request *request;
+    vipo_folder_output folder;
+    vipo_error error; /* of the first file that could not be written */
+} file_dump;
+
+static vipo_status dump_file(const file_dump *d, const char *name, const vipo_array *value, vipo_error *error)
+{
+    char file[128], path[PATH_ROOM];
+    snprintf(file, sizeof file, "%.120s.npy", name);
+    for (char *at = file; *at; at++)
+        if (*at == '/') *at = '_';
+    VIPO_TRY(vipo_folder_output_file(&d->folder, file, path, sizeof path, error));
+    return vipo_npy_write(path, value, error);
+}
+
+static void on_dump(void *user, const char *name, const vipo_array *value)
+{
+    file_dump *d = user;
+    if (d->error.status == VIPO_OK) dump_file(d, name, value, &d->error);
+    if (d->request->dump) d->request->dump(d->request->dump_user, name, value);
+}
+
+vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_request *request, vipo_array *v,
+                                 double *seconds, vipo_error *error)
+{
+    memset(v, 0, sizeof *v);
+    if (!request->dump_folder) return denoise(planner, request, v, seconds, error);
+    static const char *const none[] = {NULL};
+    file_dump d = {.request = request};
+    vipo_denoise_request dumping = *request;
+    dumping.dump = on_dump;
+    dumping.dump_user = &d;
+    VIPO_TRY(vipo_folder_output_open(&d.folder, request->dump_folder, true, error));
+    vipo_status status = denoise(planner, &dumping, v, seconds, error);
+    if (status == VIPO_OK && d.error.status != VIPO_OK) {
+        status = d.error.status;
+        if (error) *error = d.error;
+    }
+    if (status == VIPO_OK) status = vipo_folder_output_commit(&d.folder, none, error);
+    vipo_folder_output_abandon(&d.folder);
     if (status != VIPO_OK) vipo_array_free(v);
     return status;
 }

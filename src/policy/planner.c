@@ -202,7 +202,7 @@ static vipo_status bad_shape(const char *what, const char *leading, const vipo_a
         snprintf(found + used, sizeof found - used, "[%zu]", array->shape[i]);
     }
     return vipo_fail(error, VIPO_MISMATCH, "%s: expected shape %s%s, found %s", what, leading, expected,
-                     found);
+                     found[0] ? found : "a single number");
 }
 
 static vipo_status check_request(const vipo_planner *planner, const vipo_request *r, vipo_error *error)

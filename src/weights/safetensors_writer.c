@@ -1,6 +1,5 @@
 #include "weights/safetensors_writer.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -50,12 +49,6 @@ static char *header_text(const vipo_safetensors_writer *w, size_t *length)
     return padded;
 }
 
-static vipo_status put(vipo_safetensors_writer *w, const void *bytes, size_t size, vipo_error *error)
-{
-    if (fwrite(bytes, 1, size, w->output.stream) == size) return VIPO_OK;
-    return vipo_fail(error, VIPO_IO, "%s: cannot write: %s", w->output.path, strerror(errno ? errno : EIO));
-}
-
 vipo_status vipo_safetensors_writer_open(vipo_safetensors_writer *out, const char *path, vipo_dtype dtype,
                                          const vipo_tensor_entry *entries, int count, vipo_error *error)
 {
@@ -67,9 +60,9 @@ vipo_status vipo_safetensors_writer_open(vipo_safetensors_writer *out, const cha
     if (status == VIPO_OK) {
         unsigned char size[8];
         for (int i = 0; i < 8; i++) size[i] = (unsigned char)((uint64_t)length >> (8 * i) & 0xff);
-        status = put(out, size, sizeof size, error);
+        status = vipo_file_output_write(&out->output, size, sizeof size, error);
     }
-    if (status == VIPO_OK) status = put(out, text, length, error);
+    if (status == VIPO_OK) status = vipo_file_output_write(&out->output, text, length, error);
     free(text);
     if (status != VIPO_OK) vipo_safetensors_writer_abandon(out);
     return status;
@@ -111,7 +104,7 @@ static vipo_status put_halves(vipo_safetensors_writer *w, const char *name, cons
                 return vipo_fail(error, VIPO_NUMERIC, "%s: tensor %s: element %zu is %g, too large for %s",
                                  w->output.path, name, done + i, (double)value, vipo_dtype_name(w->dtype));
         }
-        VIPO_TRY(put(w, halves, n * sizeof *halves, error));
+        VIPO_TRY(vipo_file_output_write(&w->output, halves, n * sizeof *halves, error));
         done += n;
     }
     return VIPO_OK;
@@ -125,7 +118,7 @@ vipo_status vipo_safetensors_writer_add(vipo_safetensors_writer *w, const float 
     size_t count, bytes;
     if (!entry_bytes(entry, w->dtype, &count, &bytes))
         return vipo_fail(error, VIPO_INTERNAL, "%s: tensor %s is too large", w->output.path, entry->name);
-    return w->dtype == VIPO_DTYPE_F32 ? put(w, values, bytes, error)
+    return w->dtype == VIPO_DTYPE_F32 ? vipo_file_output_write(&w->output, values, bytes, error)
                                       : put_halves(w, entry->name, values, count, error);
 }
 

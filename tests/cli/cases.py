@@ -20,22 +20,10 @@ import signal
 import subprocess
 import time
 
-from harness import Failed, SOURCE, expect, expect_one_line, read_npy, write_npy
+from harness import Failed, SOURCE, case, expect, expect_one_line, read_npy, special, write_npy
 
-CASES = []
 PNG, GIF = b"\x89PNG\r\n\x1a\n", b"GIF89a"
 VIDEO = (7, 64, 64, 3)
-
-
-def case(group, name, args=None, **expected):
-    CASES.append(dict(expected, group=group, name=name, **({} if args is None else {"args": args})))
-
-
-def special(group, name):
-    def add(function):
-        CASES.append({"group": group, "name": name, "check": function})
-        return function
-    return add
 
 
 def positive(value):
@@ -220,8 +208,8 @@ case("files", "compare: output in no folder", "compare " + INPUTS + " --out nowh
 case("files", "denoise: t beyond the schedule", DENOISE + " --t 100 --out V.npy", code=1, err="99")
 case("files", "denoise: two t for one row", DENOISE + " --t 1,2 --out V.npy", code=1)
 case("files", "denoise: x of the wrong shape", "denoise -m {model} --x {noise_flat} --cond {cond} --tokens {tokens} --t 1 -o V.npy", code=1, err="x")
-case("files", "denoise: dump into a file", DENOISE + " --t 1 --dump {image}", code=1, err="is no folder")
-case("files", "denoise: dump in no folder", DENOISE + " --t 1 --dump nowhere/d", code=1, err="nowhere/d: cannot make the folder")
+case("files", "denoise: dump into a file", DENOISE + " --t 1 --dump {image}", code=1, err="is a file, expected a new folder")
+case("files", "denoise: dump in no folder", DENOISE + " --t 1 --dump nowhere/d", code=1, err="nowhere/d: cannot write: its folder does not exist")
 case("files", "preprocess: no image", "preprocess --preset mw -i {no_image} -o C.npy", code=1, err="no.png")
 case("files", "encode-text: no vocabulary", "encode-text -m {no_text} -t a", code=1, err="(vocab.json|merges.txt)")
 case("files", "info of nothing", "info nowhere", code=1, err="nowhere")

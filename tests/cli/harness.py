@@ -12,12 +12,25 @@ import struct
 import subprocess
 import zipfile
 
+CASES = []  # every module cases*.py adds its own
+
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TIMEOUT = 300  # seconds for one command; builds with sanitizers are slow
 
 
 class Failed(Exception):
     pass
+
+
+def case(group, name, args=None, **expected):
+    CASES.append(dict(expected, group=group, name=name, **({} if args is None else {"args": args})))
+
+
+def special(group, name):
+    def add(function):
+        CASES.append({"group": group, "name": name, "check": function})
+        return function
+    return add
 
 
 # ---- input files --------------------------------------------------------------------------------------
@@ -67,12 +80,38 @@ def make_evil_checkpoint(path):
         archive.writestr("evil/data.pkl", pickle.dumps({"model": Evil()}, protocol=2))
 
 
+MAKERS = {}  # name of an input -> how its file (or folder) ends, function(at, path) that makes it
+
+
+def made(name, file=None):
+    """The decorated function makes the input {name} when a case first asks for it."""
+    def add(function):
+        MAKERS[name] = (file or name, function)
+        return function
+    return add
+
+
+class Inputs(dict):
+    """Path of each input file by name; those of MAKERS appear when they are needed."""
+
+    def __init__(self, folder):
+        super().__init__(data=folder)
+
+    def __missing__(self, name):
+        file, make = MAKERS[name]
+        self[name] = os.path.join(self["data"], file)
+        make(self, self[name])
+        return self[name]
+
+
 def make_inputs(folder):
     """The files that cases refer to as {name}."""
     model = os.path.join(SOURCE, "models", "metaworld-64")
     frames = os.path.join(SOURCE, "examples", "frames")
-    at = {"model": model, "data": folder, "image": os.path.join(frames, "00_door-open_corner_seed1000.png"),
-          "image2": os.path.join(frames, "03_shelf-place_corner_seed1002.png")}
+    at = Inputs(folder)
+    at["model"] = model
+    at["image"] = os.path.join(frames, "00_door-open_corner_seed1000.png")
+    at["image2"] = os.path.join(frames, "03_shelf-place_corner_seed1002.png")
     golden = os.path.join(SOURCE, "tests", "golden", "unet")
     at["checkpoint"] = os.path.join(golden, "square.model-24.pt")
     at["golden"] = os.path.join(SOURCE, "tests", "golden", "metaworld", "render_door-open_0.safetensors")
@@ -147,7 +186,7 @@ class Run:
         self.vipo, self.at, self.folder = vipo, at, folder
 
     def words(self, line):
-        return [word.format(**self.at) for word in shlex.split(line)]
+        return [word.format_map(self.at) for word in shlex.split(line)]
 
     def start(self, line, stdout=subprocess.PIPE, **more):
         return subprocess.Popen([self.vipo] + self.words(line), cwd=self.folder, stdin=subprocess.DEVNULL,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the cases of cases.py and cases_sim.py against a built `vipo`.
+"""Runs the cases of cases*.py against a built `vipo`.
 
     run.py --vipo build/vipo [--group plan] [--case TEXT] [--data DIR]
 
@@ -7,15 +7,18 @@ Every case runs in an empty folder of its own. A failing case prints one line wi
 command line that repeats it (its input files stay in --data). Standard library only.
 """
 import argparse
+import glob
+import importlib
 import os
 import shlex
 import shutil
 import sys
 import tempfile
 
-import cases
-import cases_sim
-from harness import Failed, Run, check_declared, make_inputs
+from harness import CASES, Failed, Run, check_declared, make_inputs
+
+for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "cases*.py"))):
+    importlib.import_module(os.path.basename(path)[:-3])
 
 
 def main():
@@ -27,17 +30,19 @@ def main():
     parser.add_argument("--list-groups", action="store_true")
     options = parser.parse_args()
     if options.list_groups:
-        print("\n".join(sorted({case["group"] for case in cases.CASES})))
+        print("\n".join(sorted({case["group"] for case in CASES})))
         return 0
     if not options.vipo:
         parser.error("--vipo FILE is missing")
     vipo = os.path.abspath(options.vipo)
-    if options.group == "sim" and cases_sim.why_skipped(vipo):
-        print("skipped: %s" % cases_sim.why_skipped(vipo))
-        return 77
+    if options.group == "sim":
+        reason = sys.modules["cases_sim"].why_skipped(vipo)
+        if reason:
+            print("skipped: %s" % reason)
+            return 77
     data = os.path.abspath(options.data) if options.data else tempfile.mkdtemp(prefix="vipo-cli-data-")
     at = make_inputs(data)
-    chosen = [case for case in cases.CASES
+    chosen = [case for case in CASES
               if options.group in (None, case["group"]) and options.case in case["name"]]
     failures = 0
     for case in chosen:

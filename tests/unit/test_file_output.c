@@ -109,13 +109,13 @@ static void test_impossible_places(void **state)
     vipo_file_output output;
     vipo_error error;
     assert_int_equal(vipo_file_output_open(&output, in_folder("no/such/file.txt"), &error), VIPO_IO);
-    assert_non_null(strstr(error.message, "no/such/file.txt: cannot write: No such file or directory"));
+    assert_non_null(strstr(error.message, "no/such/file.txt: cannot write: its folder does not exist"));
     assert_null(output.stream);
     assert_int_equal(vipo_file_output_open(&output, folder, &error), VIPO_IO);
-    assert_non_null(strstr(error.message, "is a folder"));
+    assert_non_null(strstr(error.message, "it is a folder"));
     write_now(in_folder("file"), "x");
     assert_int_equal(vipo_file_output_open(&output, in_folder("file/inside"), &error), VIPO_IO);
-    assert_non_null(strstr(error.message, "Not a directory"));
+    assert_non_null(strstr(error.message, "what should be its folder is a file"));
     assert_int_equal(vipo_file_output_open(&output, "", &error), VIPO_IO);
     assert_int_equal(vipo_file_output_open(&output, "/dev/fd/999", &error), VIPO_IO);
     assert_int_equal(count_entries(), 1);
@@ -127,6 +127,73 @@ static void test_impossible_places(void **state)
     assert_int_equal(vipo_file_output_commit(&output, &error), VIPO_IO);
     assert_null(output.path);
     assert_int_equal(count_entries(), 2);
+}
+
+/* Names as long as a file system allows: the temporary one is not longer. */
+static void test_long_names(void **state)
+{
+    (void)state;
+    make_folder("long");
+    char name[300];
+    vipo_output *output;
+    vipo_error error;
+    for (size_t length = 190; length <= 255; length += 65) {
+        memset(name, 'n', length);
+        name[length] = '\0';
+        assert_ok(vipo_output_check(in_folder(name), &error), &error);
+        assert_int_equal(count_entries(), length > 190);
+        assert_ok(vipo_output_open(&output, in_folder(name), &error), &error);
+        assert_ok(vipo_output_write(output, "text", 4, &error), &error);
+        assert_ok(vipo_output_commit(&output, &error), &error);
+        assert_content(in_folder(name), "text");
+    }
+    assert_int_equal(count_entries(), 2);
+    memset(name, 'n', 256);
+    name[256] = '\0';
+    assert_int_equal(vipo_output_check(in_folder(name), &error), VIPO_IO);
+    assert_non_null(strstr(error.message, "cannot write: File name too long"));
+    assert_int_equal(count_entries(), 2);
+}
+
+/* The first error stays, and nothing is left. */
+static void test_public_output(void **state)
+{
+    (void)state;
+    make_folder("public");
+    char path[600];
+    snprintf(path, sizeof path, "%s", in_folder("a.jsonl"));
+    vipo_output *output;
+    vipo_error error;
+    assert_int_equal(vipo_output_check(in_folder("no/a"), &error), VIPO_IO);
+    assert_int_equal(vipo_output_check(folder, &error), VIPO_IO);
+    assert_int_equal(vipo_output_check("", NULL), VIPO_IO);
+    assert_int_equal(vipo_output_check("/dev/fd/999", &error), VIPO_IO);
+    assert_ok(vipo_output_check("/dev/stderr", &error), &error);
+    assert_ok(vipo_output_check("/dev/full", &error), &error);
+    assert_ok(vipo_output_open(&output, path, &error), &error);
+    assert_ok(vipo_output_write(output, "line\n", 5, &error), &error);
+    assert_int_equal(access(path, F_OK), -1);
+    vipo_output_abandon(&output);
+    assert_null(output);
+    vipo_output_abandon(&output);
+    assert_int_equal(count_entries(), 0);
+
+    assert_ok(vipo_output_open(&output, "/dev/full", &error), &error);
+    memset(&error, 0, sizeof error);
+    assert_int_equal(vipo_output_write(output, "line\n", 5, &error), VIPO_IO);
+    assert_string_equal(error.message, "/dev/full: cannot write: No space left on device");
+    memset(&error, 0, sizeof error);
+    assert_int_equal(vipo_output_write(output, "x", 1, NULL), VIPO_IO);
+    assert_int_equal(vipo_output_commit(&output, &error), VIPO_IO);
+    assert_null(output);
+    assert_string_equal(error.message, "/dev/full: cannot write: No space left on device");
+    assert_int_equal(vipo_output_open(&output, in_folder("no/a"), &error), VIPO_IO);
+    assert_null(output);
+
+    assert_ok(vipo_file_write(path, "whole", 5, &error), &error);
+    assert_content(path, "whole");
+    assert_int_equal(vipo_file_write("/dev/full", "whole", 5, &error), VIPO_IO);
+    assert_int_equal(count_entries(), 1);
 }
 
 static void test_full_disk(void **state)
@@ -228,6 +295,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_commit_and_abandon),
         cmocka_unit_test(test_impossible_places),
+        cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_public_output),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_link),
