@@ -1,4 +1,5 @@
 /* Animated GIF through giflib: one palette for the whole film, so that nothing flickers. */
+#include <errno.h>
 #include <gif_lib.h>
 #include <math.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ typedef struct gif_job {
     GifPixelType *row; /* [width] palette indices */
     colour_cache_entry *cache;
     GifFileType *gif;
+    int write_error; /* errno of the first write that failed */
 } gif_job;
 
 static vipo_status choose_palette(gif_job *job, vipo_error *error)
@@ -108,7 +110,10 @@ static void index_row(gif_job *job, int y)
 
 static int write_bytes(GifFileType *gif, const GifByteType *data, int size)
 {
-    return (int)fwrite(data, 1, (size_t)size, ((gif_job *)gif->UserData)->stream);
+    gif_job *job = gif->UserData;
+    const size_t written = fwrite(data, 1, (size_t)size, job->stream);
+    if (written < (size_t)size && !job->write_error) job->write_error = errno;
+    return (int)written;
 }
 
 static bool write_header(gif_job *job)
@@ -167,7 +172,7 @@ static vipo_status write_all(gif_job *job, double fps, vipo_error *error)
     const bool good = write_header(job) && write_frames(job, fps);
     const bool closed = EGifCloseFile(job->gif, &code) == GIF_OK;
     if (good && closed) return VIPO_OK;
-    return vipo_fail(error, VIPO_IO, "%s: cannot write", job->path);
+    return vipo_fail_write(error, job->path, job->write_error);
 }
 
 static vipo_status write_gif(const char *path, const vipo_array *video, const vipo_array *cond,

@@ -1,5 +1,6 @@
 /* PNG through libpng. libpng leaves a failed call by longjmp; the setjmp sits in two small functions
  * that keep everything they change in a struct of their caller, so no local is clobbered. */
+#include <errno.h>
 #include <png.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -48,7 +49,10 @@ static void read_bytes(png_structp png, png_bytep data, size_t size)
 static void write_bytes(png_structp png, png_bytep data, size_t size)
 {
     png_job *job = png_get_io_ptr(png);
-    if (fwrite(data, 1, size, job->stream) != size) png_error(png, "cannot write");
+    if (fwrite(data, 1, size, job->stream) == size) return;
+    char complaint[sizeof job->complaint];
+    snprintf(complaint, sizeof complaint, "cannot write: %s", strerror(errno));
+    png_error(png, complaint);
 }
 
 static void flush_bytes(png_structp png)
