@@ -339,6 +339,7 @@ static int run(tool *t, void *values)
     if (vipo_planner_plan(s.planner, &request, &plan, &error) != VIPO_OK) goto fail;
 
     progress_erase(&t->bar);
+    if (t->trace_error.status != VIPO_OK) goto fail;
     const vipo_array shown = shown_video(&plan);
     for (int i = 0; i < options->out.count; i++) {
         if (interrupt_signal()) goto interrupted;

@@ -130,7 +130,8 @@ vipo_status vipo_file_output_open(vipo_file_output *out, const char *path, vipo_
 vipo_status vipo_file_output_write(const vipo_file_output *out, const void *bytes, size_t size,
                                    vipo_error *error)
 {
-    if (fwrite(bytes, 1, size, out->stream) == size) return VIPO_OK;
+    /* a line whose flush fails may count as written */
+    if (fwrite(bytes, 1, size, out->stream) == size && !ferror(out->stream)) return VIPO_OK;
     return vipo_fail_write(error, out->path, errno);
 }
 
