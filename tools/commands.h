@@ -13,6 +13,8 @@ extern const command command_info;
 extern const command command_convert;
 extern const command command_sim_list;
 extern const command command_sim_render;
+extern const command command_sim_expert;
+extern const command command_sim_replay;
 extern const command command_help;
 extern const command command_version;
 

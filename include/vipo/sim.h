@@ -69,8 +69,9 @@ typedef struct vipo_sim_step_result {
     double reward; /* 0..10 */
     bool success;  /* in this step; may be lost again */
 } vipo_sim_step_result;
-/* One control step, 12.5 ms of simulated time. Actions outside the box are clipped, as upstream; a NaN is an error and leaves
- * the state as it was. VIPO_INVALID_ARGUMENT after VIPO_SIM_MAX_STEPS. */
+/* One control step, 12.5 ms of simulated time. Actions outside the box are clipped, as upstream; NaN and infinity are errors and
+ * leave the state as it was. Once the simulation has become unstable, every step until the next reset gives the observation
+ * before that, reward 0 and no success, as upstream. VIPO_INVALID_ARGUMENT after VIPO_SIM_MAX_STEPS. */
 VIPO_API vipo_status vipo_sim_step(vipo_sim *sim, const double action[VIPO_SIM_ACTION],
                                    vipo_sim_step_result *out, vipo_error *error);
 
@@ -83,7 +84,8 @@ VIPO_API vipo_status vipo_sim_get_state(const vipo_sim *sim,
                                         void (*visit)(void *user, const char *name, int rank,
                                                       const size_t *shape, const double *values),
                                         void *user, vipo_error *error);
-/* Sets the state from the tensors "init/<name>" of a safetensors file of float64 (the format of recorded episodes). */
+/* Sets the state from the tensors "init/<name>" of a safetensors file of float64 (the format of recorded episodes). The file must
+ * be of the same task and profile; where the drawn numbers do not give its target, that is an error. */
 VIPO_API vipo_status vipo_sim_load_state(vipo_sim *sim, const char *path,
                                          double observation[VIPO_SIM_OBSERVATION], vipo_error *error);
 
@@ -127,14 +129,16 @@ VIPO_API vipo_status vipo_sim_object_mask(const vipo_sim *sim, const vipo_sim_pi
 VIPO_API vipo_status vipo_sim_expert(const vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
                                      double action[VIPO_SIM_ACTION], vipo_error *error);
 
-/* What became of an episode. AVDC's rule: it goes on for 10 steps after the first success and ends there if success held,
- * or at VIPO_SIM_MAX_STEPS. */
+/* What became of an episode. It goes on for 10 steps after the first success, whether success lasts or not, and has at most
+ * VIPO_SIM_MAX_STEPS. (AVDC stops as soon as success is lost again; it counts an episode as a success if its pictures, one
+ * of the initial state and one per step, are at most 500.) */
 typedef struct vipo_sim_episode {
     int steps;
     int first_success; /* 1-based; 0: none */
     double total_reward;
 } vipo_sim_episode;
-/* From the present state. before_step (may be NULL) sees every state before its action; false ends the episode. */
+/* From the present state, whose observation is given. before_step (may be NULL) sees every state before its action; false
+ * ends the episode. */
 VIPO_API vipo_status vipo_sim_run_expert(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
                                          bool (*before_step)(void *user, vipo_sim *sim, int step), void *user,
                                          vipo_sim_episode *out, vipo_error *error);

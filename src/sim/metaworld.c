@@ -197,6 +197,7 @@ void vipo_sim_close(vipo_sim **sim_pointer)
 {
     vipo_sim *const sim = *sim_pointer;
     if (!sim) return;
+    vipo_renderer_close(&sim->renderer);
     vipo_scene_close(&sim->scene);
     free(sim->model_body_pos);
     free(sim->model_site_pos);

@@ -1,7 +1,9 @@
 """The cases of `vipo sim`, in the form of cases.py. Skipped where vipo was built without MuJoCo or has no OpenGL."""
 import json
 import os
+import signal
 import subprocess
+import time
 
 from cases import PNG, case, positive, special
 from harness import SOURCE, Failed, expect, expect_one_line, read_npy
@@ -140,3 +142,57 @@ def without_mujoco(run):
         expect_one_line(err, "this vipo was built without MuJoCo: run scripts/setup.sh, which fetches it, and build again")
     code, out, err = with_environment(run, "sim render --help", LD_LIBRARY_PATH=absent)
     expect(code == 0 and "--task NAME" in out, "help: exit status %d", code)
+
+
+# ---- sim expert -----------------------------------------------------------------------------------------
+
+RECORDED = os.path.join(SOURCE, "tests", "golden", "metaworld", "")
+
+case("sim", "an expert", "sim expert -t handle-press", out=r"^success at step \d+, \d+ steps, return \d+[.]\d+\n$")
+case("sim", "an expert --json", "sim expert -t button-press --seed 2 --json",
+     json={"task": "button-press", "profile": "farama-v3", "seed": 2, "first_success": positive, "steps": positive, "return": positive,
+           "mujoco": lambda text: text.startswith("3."), "step_seconds": positive, "reset_seconds": positive})
+case("sim", "an expert's episodes", "sim expert -t faucet-open --profile avdc-v2 --seed 10 -n 2",
+     out=r"^seed 10: success at step 60, 70 steps, return .*\nseed 11: no success, 500 steps, return .*\n1 of 2 succeed\n$")
+case("sim", "an expert's episodes --json", "sim expert -t faucet-open --profile avdc-v2 --seed 10 -n 2 --json",
+     json={"successes": 1, "episodes": lambda list_: [(e["seed"], e["first_success"], e["steps"]) for e in list_] == [(10, 60, 70), (11, None, 500)]})
+case("sim", "an expert in a recorded state", "sim expert -t door-open --initial {golden} --json",
+     json={"first_success": 75, "steps": 85, "seed": None, "return": lambda value: abs(value - 375.302339) < 1e-5})
+case("sim", "expert: a state and episodes", "sim expert -t door-open --initial {golden} -n 2", code=2, err="--initial is one state")
+case("sim", "expert: no episodes", "sim expert -t door-open -n 0", code=2, err="-n 0: expected an integer from 1 to 1000000")
+case("sim", "expert: unknown task", "sim expert -t door", code=1, err='unknown task "door", expected one of ' + ", ".join(TASKS))
+case("sim", "expert: a seed that NumPy lacks", "sim expert -t hammer --seed 4294967296", code=1, err="NumPy's legacy generator takes 0[.][.]4294967295")
+case("sim", "expert: a state of another task", "sim expert -t door-close --initial {golden}", code=1, err="is it of another task[?]")
+case("sim", "expert: a state of another kind", "sim expert -t hammer --initial {golden}", code=1, err="tensor init/qpos: expected shape \\[17\\], found \\[10\\]")
+
+
+@special("sim", "expert: interrupted")
+def interrupted(run):
+    process = subprocess.Popen([run.vipo, "sim", "expert", "-t", "assembly", "-n", "1000000"], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    expect(process.returncode == 130, "exit status %d", process.returncode)
+    expect_one_line(err, "interrupted")
+
+
+# ---- sim replay -----------------------------------------------------------------------------------------
+
+def tiny(value):
+    return 0 <= value < 1e-9
+
+
+for task in TASKS:
+    case("sim", "replay " + task, "sim replay -t %s --episode %sexpert_%s_0.safetensors --json" % (task, RECORDED, task),
+         json={"task": task, "first_success": positive, "steps": positive, "max_obs_diff": tiny, "first_obs_diff": tiny, "max_qpos_diff": tiny,
+               "max_reward_diff": tiny, "success_diffs": 0})
+case("sim", "replay in words", "sim replay -t hammer --episode %sexpert_hammer_0.safetensors" % RECORDED,
+     out=r"^74 steps, success at step 64, return .*\ngreatest differences: .*; success in 0 steps\n$")
+case("sim", "replay of no success", "sim replay -t hammer --episode %srandom_hammer_0.safetensors" % RECORDED, out="^30 steps, no success, ")
+case("sim", "replay under the other profile", "sim replay -t door-open --profile avdc-v2 --episode %srandom_door-open_0.safetensors --json" % RECORDED,
+     json={"max_obs_diff": lambda value: value > 1e-4})
+case("sim", "replay: no episode", "sim replay -t hammer", code=2, err="--episode FILE is missing")
+case("sim", "replay: no file", "sim replay -t hammer --episode none.safetensors", code=1, err="none.safetensors: ")
+case("sim", "replay: no recording", "sim replay -t hammer --episode {no_npy}", code=1, err="no.npy: ")
+case("sim", "replay: another task", "sim replay -t hammer --episode {golden}", code=1, err="init/qpos: expected shape \\[17\\]")
