@@ -255,6 +255,8 @@ static int print_json(tool *t, const plan_options *options, const session *s, co
     json_object_set_new(out, "rounds", json_integer(plan->rounds));
     json_object_set_new(out, "drafted", json_integer(plan->drafted));
     json_object_set_new(out, "accepted", json_integer(plan->accepted));
+    json_object_set_new(out, "fallbacks", json_integer(plan->fallbacks));
+    json_object_set_new(out, "error_estimate", json_number(plan->error_estimate));
     json_object_set_new(out, "peak_bytes", json_integer((json_int_t)plan->peak_bytes));
     session_describe(s, out);
     for (int i = 0; i < options->out.count; i++)

@@ -62,6 +62,14 @@ const option sampler_option_table[] = {
      .offset = AT(form),
      .choice = ab2_form_name,
      .help = "what ab2 extrapolates"},
+    {.name = "fallback",
+     .placeholder = "X",
+     .kind = OPTION_DOUBLE,
+     .offset = AT(fallback),
+     .min = 0,
+     .max = 1e12,
+     .help = "ab2: a step whose second-order correction exceeds X (rms, [-1,1] units) is taken by ddim; 0: "
+             "never"},
     {.name = "distance",
      .placeholder = "X",
      .kind = OPTION_DOUBLE,
@@ -138,6 +146,7 @@ static const struct {
     {"grid", " ddim dpm-solver++ unipc ab2 "},
     {"order", " unipc "},
     {"form", " ab2 "},
+    {"fallback", " ab2 "},
     {"distance", " auto "},
 };
 
@@ -276,7 +285,7 @@ bool sampler_equal(const vipo_sampler_options *a, const vipo_sampler_options *b)
            a->draft_stride == b->draft_stride && a->target_stride == b->target_stride &&
            a->threshold == b->threshold && a->threshold_growth == b->threshold_growth &&
            a->chunk_rule == b->chunk_rule && a->draft_reuse == b->draft_reuse && a->order == b->order &&
-           a->form == b->form && a->distance == b->distance &&
+           a->form == b->form && a->fallback == b->fallback && a->distance == b->distance &&
            strcmp(a->grid ? a->grid : "", b->grid ? b->grid : "") == 0;
 }
 

@@ -212,7 +212,9 @@ typedef struct vipo_sampler_options {
     const char *grid;
     int order;          /* unipc: 2 or 3; 0: 2 */
     vipo_ab2_form form; /* ab2: what is extrapolated */
-    double guidance;    /* classifier-free guidance weight w: (1+w) cond - w uncond; 0: off */
+    double
+        fallback; /* ab2: a step whose correction is larger (rms, [-1,1] units) is taken by DDIM; 0: never */
+    double guidance; /* classifier-free guidance weight w: (1+w) cond - w uncond; 0: off */
     /* draft-target sampling (arXiv 2603.13438); strides in timesteps */
     int chunk;               /* k: draft tokens per round */
     int draft_stride;        /* delta */
@@ -315,7 +317,11 @@ typedef struct vipo_plan {
     int evaluations;             /* calls x rows, summed over samples */
     int network_rows;            /* rows the network really ran: evaluations, doubled by guidance */
     int rounds, drafted,
-        accepted;          /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
+        accepted; /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
+    /* ab2: root of the sum of the squared corrections of its steps, rms over all samples in [-1,1] units: an estimate of the
+     * distance to the exact flow (docs/samplers.md). NAN: the sampler gives none. */
+    double error_estimate;
+    int fallbacks;         /* ab2: steps of single samples that were taken by DDIM */
     double seconds;        /* sampling alone, without text encoding and loading */
     double text_seconds;   /* tokenizer, text encoder and task embedding */
     vipo_array scores;     /* [samples], higher is better; empty without a score in the request */

@@ -361,6 +361,8 @@ static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memor
     out->rounds = sampling.stats.rounds;
     out->drafted = sampling.stats.drafted;
     out->accepted = sampling.stats.accepted;
+    out->error_estimate = sampling.stats.has_error ? sqrt(sampling.stats.error_squares) : (double)NAN;
+    out->fallbacks = sampling.stats.fallbacks;
     const vipo_model *model = planner->model;
     out->peak_bytes = model->unet->store.bytes + (model->text ? model->text->store.bytes : 0) +
                       planner->arena_bytes +

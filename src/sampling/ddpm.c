@@ -52,6 +52,7 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
     const size_t dim = sampling->denoiser->dim;
     float *v = sampling->memory, *noise = v + (size_t)sampling->videos * dim;
     sampling->expected_evaluations = ((double)sampling->from + 1) * (double)sampling->videos;
+    sampling->step_error = -1;
     for (int t = sampling->from; t >= 0; t--) {
         VIPO_TRY(vipo_sampling_call_all(sampling, t, sampling->x, v, error));
         for (int video = 0; video < sampling->videos; video++) {

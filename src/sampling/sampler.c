@@ -128,7 +128,12 @@ vipo_status vipo_sampler_run(const vipo_sampler *sampler, vipo_sampling *samplin
     sampling->expected_evaluations = (double)grid.steps * (double)sampling->videos;
     for (int i = 0; i < grid.steps; i++) {
         VIPO_TRY(vipo_sampling_call_all(sampling, grid.times[i], sampling->x, sampling->memory, error));
+        sampling->step_error = -1;
         sampler->step(sampling, &grid, i);
+        if (sampling->step_error >= 0) {
+            sampling->stats.has_error = true;
+            sampling->stats.error_squares += sampling->step_error * sampling->step_error;
+        }
         vipo_trace_step(sampling, i, grid.times[i], grid.times[i + 1]);
     }
     return VIPO_OK;

@@ -10,6 +10,9 @@ typedef struct vipo_sampler_stats {
     int calls;       /* batched denoiser calls */
     int evaluations; /* rows of all calls */
     int rounds, drafted, accepted;
+    int fallbacks;        /* steps of single videos taken with a lower order */
+    bool has_error;       /* the sampler estimates its error: */
+    double error_squares; /* squares of its steps' estimates, summed */
 } vipo_sampler_stats;
 
 /* Where stochastic samplers get their noise: standard normals for step `step`, counted from T - 1 (0 is the step that
@@ -34,6 +37,7 @@ typedef struct vipo_sampling {
     float *memory; /* as many floats as the sampler asked for, zeros at the start, 64-byte aligned */
     vipo_sampler_stats stats;
     double expected_evaluations; /* for progress; samplers may raise it */
+    double step_error; /* set by a grid sampler's step: estimated error, rms over all videos; -1: none */
 } vipo_sampling;
 
 typedef struct vipo_grid vipo_grid;

@@ -22,9 +22,14 @@ static bool listening(const vipo_callbacks *callbacks)
 void vipo_trace_step(const vipo_sampling *sampling, int step, int t, int t_next)
 {
     if (!listening(sampling->callbacks)) return;
-    send(sampling->callbacks,
-         json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "event", "step", "step", step, "t", t, "t_next", t_next,
-                   "calls", sampling->stats.calls, "evals", sampling->stats.evaluations));
+    json_t *object =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i}", "event", "step", "step", step, "t", t, "t_next", t_next,
+                  "calls", sampling->stats.calls, "evals", sampling->stats.evaluations);
+    if (object && sampling->step_error >= 0) {
+        json_object_set_new(object, "error_rms", json_real(sampling->step_error));
+        json_object_set_new(object, "fallbacks", json_integer(sampling->stats.fallbacks));
+    }
+    send(sampling->callbacks, object);
 }
 
 void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round)

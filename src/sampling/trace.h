@@ -5,7 +5,8 @@
 
 #include "sampling/sampler.h"
 
-/* {"event":"step","step":0,"t":99,"t_next":97,"calls":1,"evals":1}: one step of all videos, counts so far. */
+/* {"event":"step","step":0,"t":99,"t_next":97,"calls":1,"evals":1}: one step of all videos, counts so far; if the sampler
+ * estimates its error, also "error_rms" of this step and "fallbacks" so far. */
 void vipo_trace_step(const vipo_sampling *sampling, int step, int t, int t_next);
 
 /* One draft-verify round of one video. */

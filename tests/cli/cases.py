@@ -128,6 +128,8 @@ case("usage", "auto with a grid", "plan " + INPUTS + " -o a.gif -s auto --grid u
 case("usage", "auto with a chunk", "plan " + INPUTS + " -o a.gif -s auto --chunk 3", code=2, err="--chunk is a setting of draft-target, but the sampler is auto")
 case("usage", "distance with ddim", "plan " + INPUTS + " -o a.gif -s ddim --distance 0.1", code=2, err="--distance is a setting of auto only")
 case("usage", "negative distance", "plan " + INPUTS + " -o a.gif -s auto --distance -1", code=2, err="expected a number from 0")
+case("usage", "fallback with unipc", "plan " + INPUTS + " -o a.gif -s unipc --fallback 0.1", code=2, err="--fallback is a setting of ab2 only, but the sampler is unipc")
+case("usage", "negative fallback", "plan " + INPUTS + " -o a.gif -s ab2 --fallback -1", code=2, err="--fallback -1: expected a number from 0")
 case("usage", "start without a plan", "plan " + INPUTS + " -o a.gif --from-step 35", code=2, err="--from-step needs the plan to start from: --warm PLAN.npy")
 case("usage", "executed without a plan", "plan " + INPUTS + " -o a.gif --executed 2", code=2, err="--executed needs the plan that was carried out: --warm")
 for value in ["-1", "x", "3.5", "''"]:
@@ -274,7 +276,7 @@ def _(run):
 QUICK = " --sampler ddim --steps 2"
 PLAN_JSON = {"sampler": "ddim-2", "samples": 1, "seed": 0, "guidance": 0.0, "calls": 2, "evaluations": 2, "network_rows": 2,
              "from_step": 99, "seconds": positive, "text_seconds": not_negative, "load_seconds": positive, "rounds": 0, "drafted": 0, "accepted": 0,
-             "peak_bytes": positive, "compute": lambda c: bool(c), "threads": positive, "outputs": [],
+             "fallbacks": 0, "error_estimate": None, "peak_bytes": positive, "compute": lambda c: bool(c), "threads": positive, "outputs": [],
              "video": {"shape": [1, 7, 64, 64, 3]}}
 case("plan", "every kind of output", "plan " + INPUTS + QUICK + " -o a.gif --out b.mp4 --out=c.png -oV.npy",
      out=r"^ddim-2: 2 calls, 2 evaluations, .*\na.gif  .*\nb.mp4  .*\nc.png  .*\nV.npy  344.\d kB\n$",
@@ -295,6 +297,9 @@ case("plan", "as many samples as condition frames", "plan -m {model} --cond {con
      json=dict(PLAN_JSON, samples=2, evaluations=4, network_rows=4, video={"shape": [2, 7, 64, 64, 3]}))
 case("plan", "no text encoder needed with tokens", "plan -m {no_text} --cond {cond} --tokens {tokens}" + QUICK + " -o V.npy",
      files={"V.npy": (1,) + VIDEO})
+case("plan", "ab2 estimates its error", "plan " + INPUTS + " -s ab2 -n 4 --json",
+     json={"sampler": "ab2-4", "error_estimate": positive, "fallbacks": 0})
+case("plan", "fallback", "plan " + INPUTS + " -s ab2 -n 4 --fallback 1e-9 --json", json={"error_estimate": positive, "fallbacks": 3})
 case("plan", "warm start", "plan " + INPUTS + " -s ab2 --warm {noise} --from-step 35 --executed 2 -o V.npy --json",
      json={"sampler": "ab2-12 from 35", "from_step": 35, "evaluations": 6}, files={"V.npy": (1,) + VIDEO})
 case("plan", "warm start where it starts by default", "plan " + INPUTS + " -s draft-target --threshold 1e6 --warm {noise} --executed 7 --json",
@@ -444,6 +449,7 @@ def _(run):
     expect(0 < distance[1] < 0.25 * distance[0], "squared distances %s", distance)
     with open(run.path("t.jsonl")) as file:
         events = [json.loads(line) for line in file]
+    expect("error_rms" not in events[0], "the first step cannot estimate its error: %s", events[0])
     expect([e["t"] for e in events[:-1]] == [10] and events[0]["t_next"] == -1, "events %s", events)
     expect(events[-1]["sampler"] == "ab2-4 from 10" and events[-1]["evals"] == 1, "end %s", events[-1])
 

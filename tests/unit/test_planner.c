@@ -325,6 +325,40 @@ static void test_progress_and_trace(void **state)
         }
 }
 
+/* The sum of the traced errors of the steps. */
+static void add_error(void *user, const char *line)
+{
+    json_t *object = json_loads(line, 0, NULL);
+    const double error = json_number_value(json_object_get(object, "error_rms"));
+    *(double *)user += error * error;
+    json_decref(object);
+}
+
+static void test_error_estimate(void **state)
+{
+    const tiny_session *f = *state;
+    double squares = 0;
+    vipo_request request = request_for(f, "ab2");
+    request.samples = 2;
+    request.sampler.steps = 5;
+    request.callbacks = (vipo_callbacks){.user = &squares, .trace = add_error};
+    vipo_plan own = plan_with(f->planner, &request);
+    assert_true(own.error_estimate > 0 && fabs(own.error_estimate - sqrt(squares)) < 1e-12);
+    assert_int_equal(own.fallbacks, 0);
+    request.callbacks = (vipo_callbacks){.user = NULL};
+    request.sampler.fallback = 1e-12;
+    vipo_plan first_order = plan_with(f->planner, &request);
+    assert_int_equal(first_order.fallbacks, 8);
+    request.sampler.name = "ddim";
+    request.sampler.grid = "s:1.7,1.15";
+    vipo_plan ddim = plan_with(f->planner, &request);
+    assert_true(isnan(ddim.error_estimate));
+    assert_int_equal(ddim.fallbacks, 0);
+    assert_video(first_order, 0, ddim.video.data, 2 * VIDEO, "fallback at every step");
+    vipo_plan_free(&ddim);
+    vipo_plan_free(&own);
+}
+
 static void test_cancel(void **state)
 {
     const tiny_session *f = *state;
@@ -614,6 +648,7 @@ int main(void)
         cmocka_unit_test(test_step_noise),
         cmocka_unit_test(test_guidance),
         cmocka_unit_test(test_progress_and_trace),
+        cmocka_unit_test(test_error_estimate),
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_long_text),
