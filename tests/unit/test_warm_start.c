@@ -262,7 +262,7 @@ static void test_bad_shapes(void **state)
     vipo_request request = request_for(f, "ab2");
     request.warm = &nothing;
     assert_refused(f, &request, VIPO_MISMATCH,
-                   "warm start (warm): expected shape [1 or 1][3][16][16][3], found ");
+                   "warm start (warm): expected shape [1 or 1][3][16][16][3], found a single number");
 }
 
 static void test_bad_values(void **state)
