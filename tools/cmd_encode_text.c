@@ -113,7 +113,10 @@ static int run(tool *t, void *values)
     vipo_status status =
         vipo_tokenize(options->model, options->text, MAX_TOKENS, ids, MAX_TOKENS, &count, &truncated, &error);
     if (status == VIPO_OK && options->out) status = encode(t, options, &features, &error);
-    if (status != VIPO_OK) return tool_library_error(t, &error);
+    if (status != VIPO_OK) {
+        vipo_array_free(&features);
+        return tool_library_error(t, &error);
+    }
     if (truncated && !options->out) /* else the library has said so */
         tool_warn(t, "the text has more than %d tokens and was cut", MAX_TOKENS);
 

@@ -25,7 +25,7 @@ EXPECTED = [
     ("pickle_empty", "truncated pickle"),
     ("pickle_number", "holds an integer, expected a dict of tensors"),
     ("pickle_length", "truncated pickle"),
-    ("pickle_memo", "a memo index beyond the size of the pickle"),
+    ("pickle_memo", "a memo index beyond the number of values"),
     ("zip_bomb", r"a zip bomb: \d+ bytes that say they unpack to 100663\d+, expected at most 32 times the size"),
     ("zip_bomb_pickle", r"data.pkl has 692060\d\d bytes, expected at most 67108864"),
     ("zip_entries", r"a zip archive of 200001 entries, expected 1 to 200000"),
