@@ -42,6 +42,11 @@ static void make_safetensors(void)
         test_tensors_add(&tensors, types[i], types[i], 1, SHAPE(2), values, 2 * sizes[i]);
     test_tensors_write(&tensors, seed_path("safetensors", "types"));
     test_tensors_free(&tensors);
+    tensors = (test_tensors){.count = 0};
+    test_tensors_add(&tensors, "unet.w", "F64", 2, SHAPE(2, 3), NULL, 48);
+    test_tensors_add(&tensors, "shape", "F64", 6, SHAPE(1, 1, 1, 1, 1, 1), NULL, 8);
+    test_tensors_write(&tensors, seed_path("safetensors", "doubles"));
+    test_tensors_free(&tensors);
     test_safetensors_raw(seed_path("safetensors", "nothing"), "{}", 2, 0);
     test_safetensors_raw(seed_path("safetensors", "hole"),
                          "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 55, 8);
@@ -72,6 +77,50 @@ static void make_torch(void)
     test_zip_entry broken = floats;
     broken.bad_checksum = true;
     test_checkpoint_write(seed_path("torch", "checksum"), names, &whole, 1, &broken, 1);
+}
+
+/* What torch.save also writes: nested containers, numbers as keys, parameters, torch.Size. */
+static void make_nested(void)
+{
+    static const float values[6] = {1, 2, 3, 4, 5, 6};
+    test_bytes pickle = {0};
+    const test_view view = {"FloatStorage", "0", 6, 0, 2, {2, 3}, {3, 1}};
+    test_pickle_op(&pickle, "\x80\x02}(");
+    test_pickle_text(&pickle, "model");
+    test_pickle_global(&pickle, "collections", "OrderedDict");
+    test_pickle_op(&pickle, ")R(");
+    test_pickle_text(&pickle, "w");
+    test_pickle_global(&pickle, "torch._utils", "_rebuild_parameter");
+    test_pickle_op(&pickle, "(");
+    test_pickle_view(&pickle, &view);
+    test_pickle_op(&pickle, "\x88");
+    test_pickle_global(&pickle, "collections", "OrderedDict");
+    test_pickle_op(&pickle, ")RtRu");
+    test_pickle_text(&pickle, "state");
+    test_pickle_op(&pickle, "}(K\x07");
+    test_pickle_view(&pickle, &view);
+    test_pickle_text(&pickle, "size");
+    test_pickle_global(&pickle, "torch", "Size");
+    test_pickle_op(&pickle, "(K\x02K\x03t\x85R");
+    test_pickle_op(&pickle, "u");
+    test_pickle_text(&pickle, "list");
+    test_pickle_op(&pickle, "](");
+    test_pickle_view(&pickle, &view);
+    test_pickle_op(&pickle, "NeN\x88u.");
+    const test_zip_entry entries[] = {{.name = "made/data.pkl", .data = pickle.bytes, .size = pickle.size},
+                                      {.name = "made/data/0", .data = values, .size = sizeof values}};
+    test_zip_write(seed_path("torch", "nested"), entries, 2);
+    const test_zip_entry script[] = {entries[0], {.name = "made/constants.pkl", .data = "N.", .size = 2}};
+    test_zip_write(seed_path("torch", "script"), script, 2);
+    const test_zip_entry overlapping[] = {
+        entries[0],
+        entries[1],
+        {.name = "made/data/1", .data = values, .size = sizeof values, .shares_data = true}};
+    test_zip_write(seed_path("torch", "overlapping"), overlapping, 3);
+    const test_zip_entry root[] = {{.name = "made/data.pkl", .data = "\x80\x02K\x01.", .size = 5}};
+    test_zip_write(seed_path("torch", "number"), root, 1);
+    test_file_write(seed_path("torch", "legacy"), "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9 j\xa8P\x19.", 17);
+    free(pickle.bytes);
 }
 
 static void make_pickles(void)
@@ -208,6 +257,7 @@ static void make_all(void **state)
     (void)state;
     make_safetensors();
     make_torch();
+    make_nested();
     make_pickles();
     make_npy();
     make_png("rgb", PNG_COLOR_TYPE_RGB, 8, false);
