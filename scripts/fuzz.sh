@@ -46,7 +46,7 @@ for target in $targets; do
     status=0
     # The limits: what a small file may make vipo ask for at once (the largest picture allowed has 192 MiB).
     nice -n 19 "$program" -dict="tests/fuzz/dict/$target" -max_total_time="$seconds" -max_len=4096 \
-        -timeout=20 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 \
+        -timeout=60 -rss_limit_mb=1024 -malloc_limit_mb=256 -print_final_stats=1 \
         -artifact_prefix="$folder/crashes/$target/" "$folder/corpus/$target" "$seeds/$target" >"$log" 2>&1 || status=$?
     took=$(($(date +%s) - started))
     processor_seconds

@@ -13,12 +13,19 @@
  * Sanitizers need the address space and malloc for themselves. */
 enum { ADDRESS_SPACE_MIB = 1024, REQUEST_MIB = 256 };
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifdef SANITIZED
 enum { LIMITED = 0 };
 #else
 enum { LIMITED = 1 };
 #endif
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__GLIBC__) && !defined(SANITIZED)
 /* The C library's own under another name; these take its place for libpng and the others too. */
 void *__libc_malloc(size_t size);
 void *__libc_calloc(size_t count, size_t size);
