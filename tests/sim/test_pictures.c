@@ -1,5 +1,6 @@
 /* Pictures of tasks through the public header: matrices, names, masks, refusals. */
 #include <jansson.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,42 @@ static void test_seed_and_record(void **state)
     vipo_sim_close(&loaded);
 }
 
+/* Environments with pictures come and go, states too: memory stays as it is. Mesa's threads free late, so the least of
+ * several readings counts, and only large losses show; small ones are LeakSanitizer's. */
+static void test_memory(void **state)
+{
+    (void)state;
+    enum { WARM = 3, ROUNDS = 6, RESETS = 20, MOST = 20000 /* kB per environment; a renderer has 90 MB */ };
+    vipo_error error = {0};
+    double observation[VIPO_SIM_OBSERVATION];
+    long least[2] = {LONG_MAX, LONG_MAX}; /* after the first and the second ROUNDS environments */
+    for (int i = 0; i < WARM + 2 * ROUNDS; i++) {
+        vipo_sim_picture picture;
+        vipo_sim *sim = open_task("hammer");
+        assert_ok(vipo_sim_reset(sim, (uint64_t)i, observation, &error), &error);
+        assert_ok(vipo_sim_render(sim, "corner", 16, 16, VIPO_SIM_RGB, &picture, &error), &error);
+        vipo_sim_picture_free(&picture);
+        vipo_sim_close(&sim);
+        const long now = test_resident();
+        long *const window = &least[i >= WARM + ROUNDS];
+        if (i >= WARM && now < *window) *window = now;
+    }
+    const long environments = least[1] - least[0];
+    vipo_sim *sim = open_task("faucet-open");
+    assert_ok(vipo_sim_reset(sim, 0, observation, &error), &error);
+    const long before = test_resident();
+    for (int i = 1; i <= RESETS; i++)
+        assert_ok(vipo_sim_reset(sim, (uint64_t)i, observation, &error), &error);
+    const long resets = test_resident() - before;
+    vipo_sim_close(&sim);
+    print_message("%d environments with a picture: %+ld kB, %d resets: %+ld kB\n", ROUNDS, environments,
+                  RESETS, resets);
+#if !defined(__SANITIZE_ADDRESS__) /* keeps freed memory back */
+    if (environments > ROUNDS * MOST) fail_msg("%ld kB for %d environments", environments, ROUNDS);
+    if (resets > 500) fail_msg("%ld kB for %d resets", resets, RESETS);
+#endif
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -237,7 +274,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_matrices),        cmocka_unit_test(test_geom_names),
         cmocka_unit_test(test_masks),           cmocka_unit_test(test_states),
-        cmocka_unit_test(test_seed_and_record), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_seed_and_record), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

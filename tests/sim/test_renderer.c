@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "sim/assets.h"
 #include "sim/gl_context.h"
@@ -320,41 +319,6 @@ static void test_refusals(void **state)
     vipo_scene_close(&scene);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------- */
-
-/* Kilobytes of this process in memory. */
-static long resident(void)
-{
-    long pages = 0, in_memory = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    assert_non_null(file);
-    assert_int_equal(fscanf(file, "%ld %ld", &pages, &in_memory), 2);
-    fclose(file);
-    return in_memory * sysconf(_SC_PAGESIZE) / 1024;
-}
-
-static void test_memory(void **state)
-{
-    (void)state;
-    enum { WARM = 5, ROUNDS = 15 };
-    vipo_scene *scene = open_scene();
-    uint8_t *rgb = malloc((size_t)48 * 64 * 3);
-    long before = 0;
-    for (int i = 0; i < WARM + ROUNDS; i++) {
-        if (i == WARM) before = resident();
-        vipo_renderer *renderer = open_plain(scene);
-        draw(renderer, 0, 48, 64, rgb, NULL, NULL, NULL);
-        vipo_renderer_close(&renderer);
-    }
-    const long grown = resident() - before;
-    print_message("%d renderers: %+ld kB\n", ROUNDS, grown);
-#if !defined(__SANITIZE_ADDRESS__) /* keeps freed memory back */
-    if (grown > 400L * ROUNDS) fail_msg("%ld kB for %d renderers", grown, ROUNDS);
-#endif
-    free(rgb);
-    vipo_scene_close(&scene);
-}
-
 int main(void)
 {
     vipo_error error = {0};
@@ -366,7 +330,7 @@ int main(void)
     vipo_gl_close(&gl);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),  cmocka_unit_test(test_sizes),    cmocka_unit_test(test_quality),
-        cmocka_unit_test(test_threads), cmocka_unit_test(test_refusals), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_threads), cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,3 +78,13 @@ float test_uniform(uint64_t seed, uint64_t index)
     z ^= z >> 31;
     return (float)(z >> 40) * 0x1p-23F - 1.0F;
 }
+
+long test_resident(void)
+{
+    long pages = 0, in_memory = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &pages, &in_memory), 2);
+    fclose(file);
+    return in_memory * (sysconf(_SC_PAGESIZE) / 1024);
+}

@@ -31,4 +31,7 @@ double test_max_abs(const float *a, const float *b, size_t n);
 /* Deterministic numbers for inputs: uniform in [-1,1) of (seed, index). */
 float test_uniform(uint64_t seed, uint64_t index);
 
+/* Kilobytes of this process that are in memory now. */
+long test_resident(void);
+
 #endif
