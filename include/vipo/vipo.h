@@ -206,7 +206,8 @@ typedef enum vipo_ab2_form { VIPO_AB2_X0, VIPO_AB2_R } vipo_ab2_form;
 typedef struct vipo_sampler_options {
     const char *
         name; /* "ddpm", "ddim", "dpm-solver++", "unipc", "ab2", "draft-target", "draft-target-lazy", "auto" */
-    int steps; /* 1..timesteps; 0: the sampler's default (ddim 100, the multistep solvers 12, ddpm always all) */
+    int steps; /* 1..timesteps; 0: the sampler's default (ddim 100, the multistep solvers 12 or as many as a
+                model of few timesteps has room for, ddpm always all) */
     /* Time grid of ddim and the multistep solvers: "uniform", or "s:P,Q" (also "s/P/Q"): t = round(-1 + T u^P / (u^P +
      * (1-u)^Q)), u = i / steps, finer at both ends. NULL: ddim uniform, ab2 s:1.7,1.15, the others s:1.7,1.5. */
     const char *grid;

@@ -17,22 +17,6 @@ static bool parse_s_grid(const char *text, double *p, double *q)
     return end != second && *end == '\0' && *p > 0 && *q > 0 && *p <= 100 && *q <= 100;
 }
 
-static vipo_status choose(vipo_grid *grid, const vipo_sampler_options *options,
-                          const vipo_grid_defaults *defaults, const vipo_schedule *schedule,
-                          vipo_error *error)
-{
-    grid->steps = options->steps ? options->steps : defaults->steps ? defaults->steps : schedule->timesteps;
-    grid->kind = defaults->kind;
-    grid->p = defaults->p;
-    grid->q = defaults->q;
-    if (!options->grid) return VIPO_OK;
-    grid->kind = strcmp(options->grid, "uniform") == 0 ? VIPO_GRID_UNIFORM : VIPO_GRID_S;
-    if (grid->kind == VIPO_GRID_S && !parse_s_grid(options->grid, &grid->p, &grid->q))
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
-                         "grid \"%.60s\": expected uniform or s:P,Q with P and Q in (0, 100]", options->grid);
-    return VIPO_OK;
-}
-
 /* Rounds half up, as the grids were defined. */
 static bool make_s_grid(vipo_grid *grid, int timesteps)
 {
@@ -43,6 +27,30 @@ static bool make_s_grid(vipo_grid *grid, int timesteps)
         if (i > 0 && grid->times[i] >= grid->times[i - 1]) return false;
     }
     return true;
+}
+
+/* A model of few timesteps has no room for the default number of steps; it gets as many as there is room for. */
+static void fit_default_steps(vipo_grid *grid, int timesteps)
+{
+    if (grid->steps > timesteps) grid->steps = timesteps;
+    if (grid->kind == VIPO_GRID_S)
+        while (grid->steps > 1 && !make_s_grid(grid, timesteps)) grid->steps--;
+}
+
+static vipo_status choose(vipo_grid *grid, const vipo_sampler_options *options,
+                          const vipo_grid_defaults *defaults, const vipo_schedule *schedule,
+                          vipo_error *error)
+{
+    grid->steps = options->steps ? options->steps : defaults->steps ? defaults->steps : schedule->timesteps;
+    grid->kind = defaults->kind;
+    grid->p = defaults->p;
+    grid->q = defaults->q;
+    if (options->grid) grid->kind = strcmp(options->grid, "uniform") == 0 ? VIPO_GRID_UNIFORM : VIPO_GRID_S;
+    if (options->grid && grid->kind == VIPO_GRID_S && !parse_s_grid(options->grid, &grid->p, &grid->q))
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                         "grid \"%.60s\": expected uniform or s:P,Q with P and Q in (0, 100]", options->grid);
+    if (!options->steps) fit_default_steps(grid, schedule->timesteps);
+    return VIPO_OK;
 }
 
 vipo_status vipo_grid_make(vipo_grid *grid, const vipo_sampler_options *options,

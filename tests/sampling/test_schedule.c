@@ -2,8 +2,10 @@
 #include "support/golden.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "sampling/grid.h"
 #include "sampling/schedule.h"
 
 static double golden_double(const vipo_safetensors *file, const char *name, int i)
@@ -117,12 +119,43 @@ static void test_guided_steps(void **state)
     check_steps("ddim10.g2.x", "ddim10.g2.v", "ddim10.g2.v_uncond", 2);
 }
 
+/* Models of few timesteps: the default number of steps gives way, one that was asked for does not. */
+static void test_default_steps(void **state)
+{
+    (void)state;
+    static const struct {
+        int timesteps, steps; /* the most of an S grid of that length */
+    } cases[] = {{1, 1}, {2, 2}, {20, 9}, {100, 12}};
+    static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.5};
+    vipo_grid grid;
+    vipo_error error = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        vipo_schedule schedule;
+        char text[64];
+        assert_ok(vipo_schedule_open(&schedule, cases[i].timesteps, &error), &error);
+        vipo_sampler_options options = {.name = "unipc"};
+        assert_ok(vipo_grid_make(&grid, &options, &defaults, &schedule, &error), &error);
+        assert_int_equal(grid.steps, cases[i].steps);
+        assert_int_equal(grid.times[0], cases[i].timesteps - 1);
+        assert_int_equal(grid.times[grid.steps], -1);
+        vipo_grid_describe(&options, &defaults, &schedule, text, sizeof text);
+        assert_int_equal(atoi(text + 1), cases[i].steps);
+        options.steps = cases[i].steps + 1;
+        if (cases[i].timesteps < 100)
+            assert_int_equal(vipo_grid_make(&grid, &options, &defaults, &schedule, &error),
+                             VIPO_INVALID_ARGUMENT);
+        options = (vipo_sampler_options){.name = "unipc", .grid = "uniform"};
+        assert_ok(vipo_grid_make(&grid, &options, &defaults, &schedule, &error), &error);
+        assert_int_equal(grid.steps, cases[i].timesteps < 12 ? cases[i].timesteps : 12);
+        vipo_schedule_close(&schedule);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_buffers),
-        cmocka_unit_test(test_grids),
-        cmocka_unit_test(test_single_steps),
+        cmocka_unit_test(test_buffers),       cmocka_unit_test(test_grids),
+        cmocka_unit_test(test_default_steps), cmocka_unit_test(test_single_steps),
         cmocka_unit_test(test_guided_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
