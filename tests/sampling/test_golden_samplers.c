@@ -268,6 +268,7 @@ static void check_identities(fixture *f)
     request.sampler.steps = 50;
     assert_ok(vipo_planner_plan(f->planner, &request, &fine, &error), &error);
     request = request_of(f);
+    request.sampler.name = "draft-target";
     request.sampler.threshold = 0;
     request.sampler.threshold_growth = 0;
     assert_ok(vipo_planner_plan(f->planner, &request, &reject, &error), &error);
