@@ -134,6 +134,18 @@ typedef struct vipo_model_options {
     const vipo_callbacks *callbacks; /* borrowed during open */
 } vipo_model_options;
 
+/* Calibration of draft-target-lazy on one model: how far its estimated distances are from the true ones. Kept in the
+ * model folder's config.json, as members of "calibration": {"draft_target_lazy": {...}}. */
+enum { VIPO_MAX_RATIOS = 128 };
+typedef struct vipo_calibration {
+    int draft_stride;                   /* what it was measured with and holds for; 0: none */
+    int target_stride;                  /* what it was measured with; it holds for others too */
+    int plans;                          /* measured */
+    int n_ratios;                       /* timesteps / draft_stride - 1: tokens 1, 2, ..., all but the last */
+    double ratios[VIPO_MAX_RATIOS];     /* geometric mean of estimate / true distance, 0.01..100 */
+    double log_spread[VIPO_MAX_RATIOS]; /* standard deviation of the ratio's logarithm over plans, 0..10 */
+} vipo_calibration;
+
 /* Everything a caller may want to know about a model without loading its payload. Strings are owned
  * by the struct's fixed buffers. */
 typedef struct vipo_model_info {
@@ -150,6 +162,7 @@ typedef struct vipo_model_info {
     char unet_dtype[8], text_dtype[8];
     char preprocess[256]; /* human-readable, e.g. "resize 240x320, centre crop 128x128, box mean 2x2" */
     int n_tensors;
+    vipo_calibration calibration; /* draft_stride 0: none */
 } vipo_model_info;
 
 VIPO_API void vipo_model_default_options(vipo_model_options *options);
@@ -162,6 +175,10 @@ VIPO_API const char *vipo_model_compute(const vipo_model *model); /* name of the
 /* Reads config.json and the tensor headers only. */
 VIPO_API vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_error *error);
 VIPO_API void vipo_model_get_info(const vipo_model *model, vipo_model_info *out);
+/* Writes the calibration into the folder's config.json, in place of an old one. All other bytes of the file stay as
+ * they are; after a failure all do. Models that are open do not notice. */
+VIPO_API vipo_status vipo_model_store_calibration(const char *folder, const vipo_calibration *calibration,
+                                                  vipo_error *error);
 
 /* The condition frame the model sees: float32 [1][H][W][3] in [0,1]. */
 VIPO_API vipo_status vipo_model_preprocess(const vipo_model *model, const vipo_image *image, vipo_array *out,
@@ -224,6 +241,9 @@ typedef struct vipo_sampler_options {
     double threshold_growth; /* added per round */
     vipo_chunk_rule chunk_rule;
     bool draft_reuse; /* the first target step takes the draft's own network output */
+    /* draft-target-lazy: are estimates divided by the model's ratios, if it has some for this draft stride? */
+    bool lazy_calibrated;
+    bool verify; /* also measure the true distance behind every decision: same plan, more network calls */
     /* auto: largest wanted distance to the exact flow, rms in [-1,1] units; the fastest sampler within it is taken, or
      * the nearest one if there is none. It sets everything else itself, but for guidance. */
     double distance;
@@ -314,11 +334,15 @@ typedef struct vipo_plan {
     char sampler[96];            /* resolved name with settings, e.g. "ddim-100", "ab2-12 from 35" */
     vipo_sampler_choice *choice; /* auto: why that one; owned. NULL: the request named a sampler */
     int from_step;               /* timestep that sampling started from */
-    int calls;                   /* batched denoiser calls */
-    int evaluations;             /* calls x rows, summed over samples */
-    int network_rows;            /* rows the network really ran: evaluations, doubled by guidance */
+    int calls;                   /* batched denoiser calls, without those of verify */
+    int evaluations;             /* calls x rows, summed over samples; without those of verify */
+    int network_rows; /* rows the network really ran: evaluations and verify_evaluations, doubled by guidance */
     int rounds, drafted,
-        accepted; /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
+        accepted;    /* draft-target: rounds, draft tokens, accepted tokens; summed over samples */
+    bool calibrated; /* draft-target-lazy: the model's ratios were used */
+    int verify_calls, verify_evaluations; /* verify: what the true distances cost */
+    int verified;                         /* verify: decisions taken by estimates */
+    int agreed;                           /* those that true distances would take too */
     /* ab2: root of the sum of the squared corrections of its steps, rms over all samples in [-1,1] units: an estimate of the
      * distance to the exact flow (docs/samplers.md). NAN: the sampler gives none. */
     double error_estimate;

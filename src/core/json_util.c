@@ -169,6 +169,33 @@ vipo_status vipo_json_ints(const json_t *object, vipo_json_at at, const char *ke
     return VIPO_OK;
 }
 
+vipo_status vipo_json_doubles(const json_t *object, vipo_json_at at, const char *key, bool required,
+                              double min, double max, double *out, int capacity, int *count,
+                              vipo_error *error)
+{
+    char expected[96];
+    snprintf(expected, sizeof expected, "an array of at most %d numbers in %g..%g", capacity, min, max);
+    const json_t *value;
+    VIPO_TRY(member(object, at, key, required, expected, &value, error));
+    if (!value) return VIPO_OK;
+    if (!json_is_array(value) || json_array_size(value) > (size_t)capacity)
+        return fail_at(error, at, key, expected, value);
+
+    const size_t n = json_array_size(value);
+    for (size_t i = 0; i < n; i++) { /* checked whole before *out is touched */
+        const json_t *item = json_array_get(value, i);
+        const double number = json_number_value(item); /* 0 for what is no number */
+        if (json_is_number(item) && number >= min && number <= max) continue;
+        char place[128];
+        snprintf(place, sizeof place, "%.100s[%zu]", key, i);
+        snprintf(expected, sizeof expected, "a number in %g..%g", min, max);
+        return fail_at(error, at, place, expected, item);
+    }
+    for (size_t i = 0; i < n; i++) out[i] = json_number_value(json_array_get(value, i));
+    *count = (int)n;
+    return VIPO_OK;
+}
+
 vipo_status vipo_json_object(const json_t *object, vipo_json_at at, const char *key, bool required,
                              const json_t **out, vipo_error *error)
 {

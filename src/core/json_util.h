@@ -30,6 +30,10 @@ vipo_status vipo_json_string(const json_t *object, vipo_json_at at, const char *
 /* Array of integers in [min, max], at most capacity; *count is set (left if absent and not required). */
 vipo_status vipo_json_ints(const json_t *object, vipo_json_at at, const char *key, bool required, int min,
                            int max, int *out, int capacity, int *count, vipo_error *error);
+/* The same for an array of numbers. */
+vipo_status vipo_json_doubles(const json_t *object, vipo_json_at at, const char *key, bool required,
+                              double min, double max, double *out, int capacity, int *count,
+                              vipo_error *error);
 /* Borrowed member object, NULL if absent and not required. */
 vipo_status vipo_json_object(const json_t *object, vipo_json_at at, const char *key, bool required,
                              const json_t **out, vipo_error *error);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/json_util.h"
+#include "nets/calibration.h"
 
 bool vipo_unet_config_attends(const vipo_unet_config *config, int ds)
 {
@@ -271,6 +272,7 @@ static vipo_status parse_config(vipo_config *out, const json_t *root, const char
     VIPO_TRY(parse_unet(&out->unet, root, file, error));
     VIPO_TRY(parse_diffusion(&out->diffusion, root, file, error));
     VIPO_TRY(parse_distances(out, root, file, error));
+    VIPO_TRY(vipo_calibration_parse(&out->calibration, root, out->diffusion.timesteps, file, error));
     const json_t *text = NULL;
     VIPO_TRY(vipo_json_object(root, (vipo_json_at){file, ""}, "text_encoder", false, &text, error));
     if (text) {

@@ -51,6 +51,7 @@ typedef struct vipo_config {
     /* the model's own distances of samplers, for sampler "auto"; names are checked by sampling/auto.h */
     vipo_sampler_candidate distances[VIPO_MAX_CANDIDATES];
     int n_distances;
+    vipo_calibration calibration; /* nets/calibration.h */
 } vipo_config;
 
 /* Reads and checks root, which came from a file called `file`; sizes that contradict each other are refused

@@ -78,13 +78,17 @@ static vipo_status check_options(conversion *c, vipo_error *error)
 
 /* ---- configuration -------------------------------------------------------------------------------------- */
 
-/* A text encoder that the file may describe is not the one of the result. */
+/* A text encoder that the file may describe is not the one of the result; nor is a calibration, which belongs to the
+ * weights that it was measured on. */
 static vipo_status file_config(conversion *c, vipo_error *error)
 {
     const char *path = c->options->config;
     json_t *root;
     VIPO_TRY(vipo_json_load(&root, path, error));
     if (json_is_object(root)) json_object_del(root, "text_encoder");
+    if (json_is_object(root) && json_object_del(root, "calibration") == 0)
+        vipo_log(&c->options->callbacks, VIPO_LOG_INFO,
+                 "%s: its calibration is not taken over, the new model needs its own", path);
     vipo_status status = vipo_config_parse(&c->config, root, path, error);
     if (status == VIPO_OK)
         status = vipo_preprocess_from_config(&c->preprocess, root, c->config.unet.height,

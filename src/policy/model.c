@@ -10,28 +10,27 @@
 #include "sampling/auto.h"
 #include "weights/safetensors.h"
 
-enum { PATH_ROOM = 4096 };
-
-static vipo_status join(char *path, const char *folder, const char *file, vipo_error *error)
+vipo_status vipo_model_path(char path[VIPO_PATH_ROOM], const char *folder, const char *file,
+                            vipo_error *error)
 {
-    const int n = snprintf(path, PATH_ROOM, "%s/%s", folder, file);
-    if (n < 0 || n >= PATH_ROOM)
+    const int n = snprintf(path, VIPO_PATH_ROOM, "%s/%s", folder, file);
+    if (n < 0 || n >= VIPO_PATH_ROOM)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "path too long: %.200s...", folder);
     return VIPO_OK;
 }
 
 static bool exists(const char *folder, const char *file)
 {
-    char path[PATH_ROOM];
-    return join(path, folder, file, NULL) == VIPO_OK && access(path, F_OK) == 0;
+    char path[VIPO_PATH_ROOM];
+    return vipo_model_path(path, folder, file, NULL) == VIPO_OK && access(path, F_OK) == 0;
 }
 
 /* config.json and what follows from it. */
 static vipo_status read_config(const char *folder, vipo_config *config, vipo_preprocess_steps *preprocess,
                                vipo_error *error)
 {
-    char path[PATH_ROOM];
-    VIPO_TRY(join(path, folder, "config.json", error));
+    char path[VIPO_PATH_ROOM];
+    VIPO_TRY(vipo_model_path(path, folder, "config.json", error));
     json_t *root;
     VIPO_TRY(vipo_json_load(&root, path, error));
     vipo_status status = vipo_config_parse(config, root, path, error);
@@ -64,8 +63,8 @@ static size_t count_parameters(const vipo_safetensors *file)
 
 static vipo_status load_unet(vipo_model *model, const vipo_callbacks *callbacks, vipo_error *error)
 {
-    char path[PATH_ROOM];
-    VIPO_TRY(join(path, model->folder, "unet.safetensors", error));
+    char path[VIPO_PATH_ROOM];
+    VIPO_TRY(vipo_model_path(path, model->folder, "unet.safetensors", error));
     vipo_safetensors *file;
     vipo_safetensors_reader reader = {.file = NULL};
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
@@ -95,14 +94,14 @@ done:
 
 static vipo_status load_text(vipo_model *model, const vipo_callbacks *callbacks, vipo_error *error)
 {
-    char path[PATH_ROOM], merges[PATH_ROOM];
-    VIPO_TRY(join(path, model->folder, "vocab.json", error));
-    VIPO_TRY(join(merges, model->folder, "merges.txt", error));
+    char path[VIPO_PATH_ROOM], merges[VIPO_PATH_ROOM];
+    VIPO_TRY(vipo_model_path(path, model->folder, "vocab.json", error));
+    VIPO_TRY(vipo_model_path(merges, model->folder, "merges.txt", error));
     VIPO_TRY(vipo_clip_bpe_open(&model->bpe, path, merges, error));
     if (vipo_clip_bpe_vocabulary(model->bpe) > model->config.text.vocabulary)
         return vipo_fail(error, VIPO_MISMATCH, "%s: has %d tokens, config.json says vocab_size %d", path,
                          vipo_clip_bpe_vocabulary(model->bpe), model->config.text.vocabulary);
-    VIPO_TRY(join(path, model->folder, "text_encoder.safetensors", error));
+    VIPO_TRY(vipo_model_path(path, model->folder, "text_encoder.safetensors", error));
     vipo_safetensors *file;
     vipo_safetensors_reader reader = {.file = NULL};
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
@@ -220,6 +219,7 @@ static void fill_info(vipo_model_info *out, const char *folder, const vipo_confi
     out->head_channels = unet->head_channels;
     out->token_channels = unet->token_channels;
     out->timesteps = config->diffusion.timesteps;
+    out->calibration = config->calibration;
     snprintf(out->objective, sizeof out->objective, "pred_v");
     if (config->has_text) {
         out->text_width = config->text.width;
@@ -233,9 +233,9 @@ static void fill_info(vipo_model_info *out, const char *folder, const vipo_confi
 static vipo_status fill_file(const char *folder, const char *name, size_t *parameters, size_t *bytes,
                              char *dtype, size_t dtype_size, int *n_tensors, vipo_error *error)
 {
-    char path[PATH_ROOM];
+    char path[VIPO_PATH_ROOM];
     if (!exists(folder, name)) return VIPO_OK;
-    VIPO_TRY(join(path, folder, name, error));
+    VIPO_TRY(vipo_model_path(path, folder, name, error));
     vipo_safetensors *file;
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
     *parameters = count_parameters(file);

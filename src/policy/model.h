@@ -19,6 +19,11 @@ struct vipo_model {
     vipo_clip_bpe *bpe;   /* with text */
 };
 
+/* "folder/file" into path. */
+enum { VIPO_PATH_ROOM = 4096 };
+vipo_status vipo_model_path(char path[VIPO_PATH_ROOM], const char *folder, const char *file,
+                            vipo_error *error);
+
 /* Fails with one line if the model has no text encoder. */
 vipo_status vipo_model_need_text(const vipo_model *model, vipo_error *error);
 

@@ -9,7 +9,10 @@
  * paper's algorithm takes the same way when its distances fall on the same sides of the threshold, with a third of the
  * evaluations.
  *
- * Several videos go in lock-step, one row each in a call. */
+ * Several videos go in lock-step, one row each in a call.
+ *
+ * With verification each round also computes, when it is over and only to be reported, the true distances of the drafts
+ * that it judged by their estimates: M small steps from each one's predecessor, all as one batch. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,14 +21,14 @@
 #include "sampling/trace.h"
 
 /* What a video does with its next network output. */
-typedef enum phase { PHASE_DRAFT, PHASE_REFINE, PHASE_FINISHED } phase;
+typedef enum phase { PHASE_DRAFT, PHASE_REFINE, PHASE_ROUND_OVER, PHASE_FINISHED } phase;
 
 typedef struct chain {
     phase phase;
     int token; /* reached: its state is sampling->x */
     int round;
     int k;     /* most tokens of this round */
-    int j;     /* DRAFT: drafts made; REFINE: the interval to refine */
+    int j;     /* DRAFT: drafts made; REFINE, ROUND_OVER: the refined interval */
     int small; /* REFINE: small steps made */
     int calls; /* of this round */
     int time;  /* of the state `now` */
@@ -40,6 +43,13 @@ typedef struct work {
     chain *chains;
     double *estimates; /* [videos][tokens] of the round, for the trace */
     int *row_video, *row_t;
+    /* Verification only; places: most decisions of a round. */
+    int places;
+    float *path_x;              /* [videos][places + 1][dim]: the round's first state and its drafts */
+    float *path_v;              /* [videos][places][dim]: v there */
+    float *verify_x, *verify_v; /* [videos * places][dim]: the batch */
+    int *verify_video, *verify_place, *verify_t;
+    double *true_distances; /* [videos][places] */
 } work;
 
 static int token_count(const vipo_sampler_options *o, const vipo_schedule *schedule)
@@ -47,11 +57,18 @@ static int token_count(const vipo_sampler_options *o, const vipo_schedule *sched
     return schedule->timesteps / o->draft_stride;
 }
 
+/* Estimates that a round decides by: of all its drafts but the last. */
+static int place_count(const vipo_sampler_options *o, const vipo_schedule *schedule)
+{
+    const int tokens = token_count(o, schedule);
+    return (o->chunk < tokens ? o->chunk : tokens) - 1;
+}
+
 static void describe(const vipo_sampler_options *o, const vipo_schedule *schedule, char *text, size_t size)
 {
     (void)schedule;
-    snprintf(text, size, "draft-target-lazy k=%d %d/%d lambda=%g", o->chunk, o->draft_stride,
-             o->target_stride, o->threshold);
+    snprintf(text, size, "draft-target-lazy k=%d %d/%d lambda=%g%s", o->chunk, o->draft_stride,
+             o->target_stride, o->threshold, o->lazy_calibrated ? "" : " uncalibrated");
 }
 
 static vipo_status check(const vipo_sampler_options *options, const vipo_schedule *schedule,
@@ -65,35 +82,64 @@ static int stride(const vipo_sampler_options *options)
     return options->draft_stride;
 }
 
+/* Working memory given out piece by piece; at NULL: only counted. */
+typedef struct pieces {
+    float *at;
+    size_t used;
+} pieces;
+
+static void *piece(pieces *p, size_t n, size_t bytes)
+{
+    float *const place = p->at ? p->at + p->used : NULL;
+    p->used += vipo_floats_for(n, bytes);
+    return place;
+}
+
+static work divide(pieces *p, const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
+                   size_t dim)
+{
+    work w = {.tokens = token_count(options, schedule),
+              .small_steps = options->draft_stride / options->target_stride,
+              .places = options->verify ? place_count(options, schedule) : 0,
+              .dim = dim};
+    const size_t n = (size_t)videos, state = dim * sizeof(float);
+    w.now = piece(p, n, state);
+    w.begin = piece(p, n, state);
+    w.begin_v = piece(p, n, state);
+    w.batch_x = piece(p, n, state);
+    w.batch_v = piece(p, n, state);
+    w.estimates = piece(p, n * (size_t)w.tokens, sizeof(double));
+    w.chains = piece(p, n, sizeof(chain));
+    w.row_video = piece(p, n, sizeof(int));
+    w.row_t = piece(p, n, sizeof(int));
+    if (w.places == 0) return w;
+    const size_t rows = n * (size_t)w.places;
+    w.path_x = piece(p, rows + n, state);
+    w.path_v = piece(p, rows, state);
+    w.verify_x = piece(p, rows, state);
+    w.verify_v = piece(p, rows, state);
+    w.verify_video = piece(p, rows, sizeof(int));
+    w.verify_place = piece(p, rows, sizeof(int));
+    w.verify_t = piece(p, rows, sizeof(int));
+    w.true_distances = piece(p, rows, sizeof(double));
+    return w;
+}
+
 static size_t memory(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
                      size_t dim)
 {
-    const size_t n = (size_t)videos, tokens = (size_t)token_count(options, schedule);
-    return 5 * vipo_whole_lines(n * dim) + vipo_floats_for(n, sizeof(chain)) +
-           vipo_floats_for(n * tokens, sizeof(double)) + 2 * vipo_floats_for(n, sizeof(int));
+    pieces p = {.at = NULL};
+    (void)divide(&p, options, schedule, videos, dim);
+    return p.used;
 }
 
 static work lay_out(vipo_sampling *sampling)
 {
-    const vipo_sampler_options *options = sampling->options;
-    work w = {.sampling = sampling,
-              .tokens = token_count(options, sampling->schedule),
-              .small_steps = options->draft_stride / options->target_stride,
-              .dim = sampling->denoiser->dim};
-    const size_t n = (size_t)sampling->videos;
-    float *at = sampling->memory;
-    float **const states[] = {&w.now, &w.begin, &w.begin_v, &w.batch_x, &w.batch_v};
-    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++, at += vipo_whole_lines(n * w.dim))
-        *states[i] = at;
-    w.estimates = (double *)(void *)at;
-    at += vipo_floats_for(n * (size_t)w.tokens, sizeof(double));
-    w.chains = (chain *)(void *)at;
-    at += vipo_floats_for(n, sizeof(chain));
-    w.row_video = (int *)(void *)at;
-    at += vipo_floats_for(n, sizeof(int));
-    w.row_t = (int *)(void *)at;
-    memset(w.chains, 0, n * sizeof *w.chains);
-    const int first = (sampling->schedule->timesteps - 1 - sampling->from) / options->draft_stride;
+    pieces p = {.at = sampling->memory};
+    work w = divide(&p, sampling->options, sampling->schedule, sampling->videos, sampling->denoiser->dim);
+    w.sampling = sampling;
+    memset(w.chains, 0, (size_t)sampling->videos * sizeof *w.chains);
+    const int first = (sampling->schedule->timesteps - 1 - sampling->from) / sampling->options->draft_stride;
     for (int video = 0; video < sampling->videos; video++) w.chains[video].token = first;
     return w;
 }
@@ -101,6 +147,17 @@ static work lay_out(vipo_sampling *sampling)
 static float *of(const work *w, float *array, int video)
 {
     return array + (size_t)video * w->dim;
+}
+
+/* The state at the beginning of interval j of the round, and v there. */
+static float *path_x(const work *w, int video, int j)
+{
+    return w->path_x + ((size_t)video * (size_t)(w->places + 1) + (size_t)j) * w->dim;
+}
+
+static float *path_v(const work *w, int video, int j)
+{
+    return w->path_v + ((size_t)video * (size_t)w->places + (size_t)j) * w->dim;
 }
 
 static int token_time(const work *w, int token)
@@ -145,11 +202,20 @@ static double threshold(const work *w, const chain *c)
     return w->sampling->options->threshold + w->sampling->options->threshold_growth * (double)c->round;
 }
 
-/* The round is over: token j of it is refined, its state in `now`. */
+/* Decisions that the round took by estimates: one per draft, the last of a whole chunk excepted. */
+static int decision_count(const chain *c)
+{
+    return c->j + 1 < c->k ? c->j + 1 : c->k - 1;
+}
+
+/* The round is over: interval j of it is refined, its end in `now`. */
 static void finish_round(const work *w, int video)
 {
     chain *c = &w->chains[video];
     const int advance = c->j + 1;
+    const double *distances = w->estimates + (size_t)video * (size_t)w->tokens;
+    const double *true_distances =
+        w->places > 0 ? w->true_distances + (size_t)video * (size_t)w->places : NULL;
     memcpy(of(w, w->sampling->x, video), of(w, w->now, video), w->dim * sizeof(float));
     const vipo_round round = {.video = video,
                               .round = c->round,
@@ -157,8 +223,9 @@ static void finish_round(const work *w, int video)
                               .start_t = token_time(w, c->token),
                               .k = c->k,
                               .threshold = threshold(w, c),
-                              .distances = w->estimates + (size_t)video * (size_t)w->tokens,
-                              .n_distances = advance < c->k ? advance : c->k - 1,
+                              .distances = distances,
+                              .n_distances = decision_count(c),
+                              .true_distances = true_distances,
                               .accepted = advance < c->k ? advance - 1 : c->k,
                               .advance = advance,
                               .next_token = c->token + advance,
@@ -166,9 +233,14 @@ static void finish_round(const work *w, int video)
                               .calls = c->calls,
                               .evals = c->calls};
     vipo_trace_round(w->sampling, &round);
-    w->sampling->stats.rounds++;
-    w->sampling->stats.drafted += advance < c->k ? advance + 1 : c->k;
-    w->sampling->stats.accepted += round.accepted;
+    vipo_sampler_stats *stats = &w->sampling->stats;
+    stats->rounds++;
+    stats->drafted += advance < c->k ? advance + 1 : c->k;
+    stats->accepted += round.accepted;
+    for (int i = 0; true_distances && i < round.n_distances; i++) {
+        stats->verified++;
+        stats->agreed += (distances[i] <= round.threshold) == (true_distances[i] <= round.threshold);
+    }
     c->token += advance;
     c->round++;
     begin_round(w, video);
@@ -182,7 +254,7 @@ static void refine(const work *w, int video, const float *v)
     float *x = of(w, w->now, video);
     vipo_ddim_step(w->sampling->schedule, c->time, c->time - stride, w->dim, x, v, x);
     c->time -= stride;
-    if (++c->small == w->small_steps) finish_round(w, video);
+    if (++c->small == w->small_steps) c->phase = PHASE_ROUND_OVER;
 }
 
 /* Goes back to the beginning of interval j, whose v is known, and refines it. */
@@ -201,6 +273,10 @@ static void start_refining(const work *w, int video, int j)
 static void draft(const work *w, int video, const float *v)
 {
     chain *c = &w->chains[video];
+    if (w->places > 0) {
+        memcpy(path_x(w, video, c->j), of(w, w->now, video), w->dim * sizeof(float));
+        if (c->j < w->places) memcpy(path_v(w, video, c->j), v, w->dim * sizeof(float));
+    }
     if (c->j > 0) {
         const double d = estimate(w, video, v);
         w->estimates[(size_t)video * (size_t)w->tokens + (size_t)c->j - 1] = d;
@@ -222,6 +298,73 @@ static void draft(const work *w, int video, const float *v)
     c->j++;
 }
 
+/* True distances of the drafts judged in the rounds that are over, of all videos as one batch. */
+static vipo_status verify(const work *w, vipo_error *error)
+{
+    const vipo_schedule *schedule = w->sampling->schedule;
+    const int stride = w->sampling->options->target_stride;
+    int rows = 0;
+    for (int video = 0; video < w->sampling->videos; video++) {
+        const chain *c = &w->chains[video];
+        const int decisions = c->phase == PHASE_ROUND_OVER ? decision_count(c) : 0;
+        for (int i = 0; i < decisions; i++, rows++) {
+            float *x = w->verify_x + (size_t)rows * w->dim;
+            w->verify_video[rows] = video;
+            w->verify_place[rows] = i;
+            w->verify_t[rows] = token_time(w, c->token + i) - stride;
+            vipo_ddim_step(schedule, w->verify_t[rows] + stride, w->verify_t[rows], w->dim,
+                           path_x(w, video, i), path_v(w, video, i), x);
+        }
+    }
+    for (int m = 1; m < w->small_steps && rows > 0; m++) {
+        VIPO_TRY(vipo_sampling_verify_call(w->sampling, rows, w->verify_video, w->verify_t, w->verify_x,
+                                           w->verify_v, error));
+        for (int r = 0; r < rows; r++) {
+            float *x = w->verify_x + (size_t)r * w->dim;
+            vipo_ddim_step(schedule, w->verify_t[r], w->verify_t[r] - stride, w->dim, x,
+                           w->verify_v + (size_t)r * w->dim, x);
+            w->verify_t[r] -= stride;
+        }
+    }
+    for (int r = 0; r < rows; r++) {
+        const float *target = w->verify_x + (size_t)r * w->dim,
+                    *drafted = path_x(w, w->verify_video[r], w->verify_place[r] + 1);
+        double sum = 0;
+        for (size_t i = 0; i < w->dim; i++) {
+            const double d = (double)drafted[i] - (double)target[i];
+            sum += d * d;
+        }
+        w->true_distances[w->verify_video[r] * w->places + w->verify_place[r]] = sqrt(sum);
+    }
+    return VIPO_OK;
+}
+
+/* Each video's next network output, all as one call. *active: were there any? */
+static vipo_status advance_all(const work *w, bool *active, vipo_error *error)
+{
+    int rows = 0;
+    for (int video = 0; video < w->sampling->videos; video++) {
+        chain *c = &w->chains[video];
+        if (c->phase == PHASE_FINISHED) continue;
+        memcpy(w->batch_x + (size_t)rows * w->dim, of(w, w->now, video), w->dim * sizeof(float));
+        w->row_video[rows] = video;
+        w->row_t[rows++] = c->time;
+        c->calls++;
+    }
+    *active = rows > 0;
+    if (rows == 0) return VIPO_OK;
+    VIPO_TRY(vipo_sampling_call(w->sampling, rows, w->row_video, w->row_t, w->batch_x, w->batch_v, error));
+    for (int r = 0; r < rows; r++) {
+        const int video = w->row_video[r];
+        const float *v = w->batch_v + (size_t)r * w->dim;
+        if (w->chains[video].phase == PHASE_DRAFT)
+            draft(w, video, v);
+        else
+            refine(w, video, v);
+    }
+    return VIPO_OK;
+}
+
 static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
 {
     const work w = lay_out(sampling);
@@ -230,28 +373,15 @@ static vipo_status sample(vipo_sampling *sampling, vipo_error *error)
     const int left =
         w.tokens - (sampling->schedule->timesteps - 1 - sampling->from) / sampling->options->draft_stride;
     const int rounds = (left - 1) / sampling->options->chunk + 1;
-    sampling->expected_evaluations = (double)sampling->videos * (left + rounds * (w.small_steps - 1));
-    for (;;) {
-        int rows = 0;
-        for (int video = 0; video < sampling->videos; video++) {
-            chain *c = &w.chains[video];
-            if (c->phase == PHASE_FINISHED) continue;
-            memcpy(w.batch_x + (size_t)rows * w.dim, of(&w, w.now, video), w.dim * sizeof(float));
-            w.row_video[rows] = video;
-            w.row_t[rows++] = c->time;
-            c->calls++;
-        }
-        if (rows == 0) return VIPO_OK;
-        VIPO_TRY(vipo_sampling_call(sampling, rows, w.row_video, w.row_t, w.batch_x, w.batch_v, error));
-        for (int r = 0; r < rows; r++) {
-            const int video = w.row_video[r];
-            const float *v = w.batch_v + (size_t)r * w.dim;
-            if (w.chains[video].phase == PHASE_DRAFT)
-                draft(&w, video, v);
-            else
-                refine(&w, video, v);
-        }
+    const int refined = w.places > 0 ? left : rounds; /* with verification the others' M - 1 steps too */
+    sampling->expected_evaluations = (double)sampling->videos * (left + refined * (w.small_steps - 1));
+    for (bool active = true; active;) {
+        VIPO_TRY(advance_all(&w, &active, error));
+        if (w.places > 0) VIPO_TRY(verify(&w, error));
+        for (int video = 0; video < sampling->videos; video++)
+            if (w.chains[video].phase == PHASE_ROUND_OVER) finish_round(&w, video);
     }
+    return VIPO_OK;
 }
 
 const vipo_sampler vipo_sampler_draft_target_lazy = {

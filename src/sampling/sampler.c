@@ -54,6 +54,7 @@ void vipo_sampler_default_options(vipo_sampler_options *options)
                                       .threshold_growth = 1.5,
                                       .chunk_rule = VIPO_CHUNK_FRESH,
                                       .draft_reuse = true,
+                                      .lazy_calibrated = true,
                                       .distance = default_distance};
 }
 
@@ -148,8 +149,8 @@ static bool all_finite(const float *v, size_t n)
     return true;
 }
 
-vipo_status vipo_sampling_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
-                               const float *x, float *v, vipo_error *error)
+static vipo_status call(vipo_sampling *sampling, int rows, const int *video, const int *t, const float *x,
+                        float *v, int *calls, int *evaluations, vipo_error *error)
 {
     const vipo_denoiser *denoiser = sampling->denoiser;
     VIPO_TRY(vipo_check_cancelled(sampling->callbacks, error));
@@ -157,12 +158,25 @@ vipo_status vipo_sampling_call(vipo_sampling *sampling, int rows, const int *vid
     for (int r = 0; r < rows; r++)
         if (!all_finite(v + (size_t)r * denoiser->dim, denoiser->dim))
             return vipo_fail(error, VIPO_NUMERIC, "the network's output at t = %d is not finite", t[r]);
-    sampling->stats.calls++;
-    sampling->stats.evaluations += rows;
-    if (sampling->expected_evaluations < sampling->stats.evaluations)
-        sampling->expected_evaluations = sampling->stats.evaluations;
-    vipo_progress(sampling->callbacks, "plan", sampling->stats.evaluations, sampling->expected_evaluations);
+    *calls += 1;
+    *evaluations += rows;
+    const int done = sampling->stats.evaluations + sampling->stats.verify_evaluations;
+    if (sampling->expected_evaluations < done) sampling->expected_evaluations = done;
+    vipo_progress(sampling->callbacks, "plan", done, sampling->expected_evaluations);
     return VIPO_OK;
+}
+
+vipo_status vipo_sampling_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
+                               const float *x, float *v, vipo_error *error)
+{
+    return call(sampling, rows, video, t, x, v, &sampling->stats.calls, &sampling->stats.evaluations, error);
+}
+
+vipo_status vipo_sampling_verify_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
+                                      const float *x, float *v, vipo_error *error)
+{
+    return call(sampling, rows, video, t, x, v, &sampling->stats.verify_calls,
+                &sampling->stats.verify_evaluations, error);
 }
 
 vipo_status vipo_sampling_call_all(vipo_sampling *sampling, int t, const float *x, float *v,

@@ -10,9 +10,11 @@ typedef struct vipo_sampler_stats {
     int calls;       /* batched denoiser calls */
     int evaluations; /* rows of all calls */
     int rounds, drafted, accepted;
-    int fallbacks;        /* steps of single videos taken with a lower order */
-    bool has_error;       /* the sampler estimates its error: */
-    double error_squares; /* squares of its steps' estimates, summed */
+    int verify_calls, verify_evaluations; /* not among those above */
+    int verified, agreed;                 /* decisions by estimates; the same by true distances */
+    int fallbacks;                        /* steps of single videos taken with a lower order */
+    bool has_error;                       /* the sampler estimates its error: */
+    double error_squares;                 /* squares of its steps' estimates, summed */
 } vipo_sampler_stats;
 
 /* Where stochastic samplers get their noise: standard normals for step `step`, counted from T - 1 (0 is the step that
@@ -112,7 +114,11 @@ static inline size_t vipo_floats_for(size_t n, size_t bytes)
 vipo_status vipo_sampling_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
                                const float *x, float *v, vipo_error *error);
 
-/* The same for all videos at one timestep. */
+/* The same for a call that only verifies: counted apart. */
+vipo_status vipo_sampling_verify_call(vipo_sampling *sampling, int rows, const int *video, const int *t,
+                                      const float *x, float *v, vipo_error *error);
+
+/* vipo_sampling_call for all videos at one timestep. */
 vipo_status vipo_sampling_call_all(vipo_sampling *sampling, int t, const float *x, float *v,
                                    vipo_error *error);
 

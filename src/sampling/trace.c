@@ -32,20 +32,27 @@ void vipo_trace_step(const vipo_sampling *sampling, int step, int t, int t_next)
     send(sampling->callbacks, object);
 }
 
+static json_t *reals(const double *values, int n)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(list, json_real(values[i]));
+    return list;
+}
+
 void vipo_trace_round(const vipo_sampling *sampling, const vipo_round *round)
 {
     if (!listening(sampling->callbacks)) return;
-    json_t *distances = json_array();
-    for (int i = 0; i < round->n_distances; i++)
-        json_array_append_new(distances, json_real(round->distances[i]));
     const double root = sqrt((double)sampling->denoiser->dim);
-    send(sampling->callbacks,
-         json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:i, s:i, s:i, s:i, s:i, s:i}", "event",
-                   "round", "video", round->video, "round", round->round, "start_token", round->start_token,
-                   "start_t", round->start_t, "k", round->k, "threshold", round->threshold, "threshold_rms",
-                   round->threshold / root, "distances", distances, "accepted", round->accepted, "advance",
-                   round->advance, "next_token", round->next_token, "next_t", round->next_t, "calls",
-                   round->calls, "evals", round->evals));
+    json_t *object =
+        json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:f, s:f, s:o, s:i, s:i, s:i, s:i, s:i, s:i}", "event",
+                  "round", "video", round->video, "round", round->round, "start_token", round->start_token,
+                  "start_t", round->start_t, "k", round->k, "threshold", round->threshold, "threshold_rms",
+                  round->threshold / root, "distances", reals(round->distances, round->n_distances),
+                  "accepted", round->accepted, "advance", round->advance, "next_token", round->next_token,
+                  "next_t", round->next_t, "calls", round->calls, "evals", round->evals);
+    if (object && round->true_distances)
+        json_object_set_new(object, "true_distances", reals(round->true_distances, round->n_distances));
+    send(sampling->callbacks, object);
 }
 
 void vipo_trace_choice(const vipo_callbacks *callbacks, const vipo_sampler_choice *choice)
@@ -86,6 +93,12 @@ void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const 
         json_object_set_new(object, "rounds", json_integer(stats->rounds));
         json_object_set_new(object, "drafted", json_integer(stats->drafted));
         json_object_set_new(object, "accepted", json_integer(stats->accepted));
+    }
+    if (object && stats->verified) {
+        json_object_set_new(object, "verify_calls", json_integer(stats->verify_calls));
+        json_object_set_new(object, "verify_evals", json_integer(stats->verify_evaluations));
+        json_object_set_new(object, "verified", json_integer(stats->verified));
+        json_object_set_new(object, "agreed", json_integer(stats->agreed));
     }
     send(callbacks, object);
 }

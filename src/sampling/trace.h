@@ -17,8 +17,9 @@ typedef struct vipo_round {
     double threshold;
     const double *distances; /* L2 between draft and target, or estimates of it */
     int n_distances;
-    int accepted; /* longest prefix within the threshold */
-    int advance;  /* tokens gained */
+    const double *true_distances; /* where distances are estimates that were verified; else NULL */
+    int accepted;                 /* longest prefix within the threshold */
+    int advance;                  /* tokens gained */
     int next_token, next_t;
     int calls, evals; /* of this round, as if the video ran alone */
 } vipo_round;

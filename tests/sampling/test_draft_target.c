@@ -1,29 +1,12 @@
 /* Draft-and-Target Sampling on a scripted network: the exact identities and the calls/evaluations table. */
-#include "support/support.h"
+#include "support/sampling.h"
 
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/memory.h"
-#include "sampling/sampler.h"
-
-enum { DIM = 48, T = 100, VIDEOS = 3 };
-
-/* A smooth, nonlinear "network", element by element, so that a row does not depend on its batch. */
-static vipo_status smooth_network(void *user, int rows, const int *video, const int *t, const float *x,
-                                  float *v, vipo_error *error)
-{
-    (void)user, (void)error;
-    for (int r = 0; r < rows; r++)
-        for (int i = 0; i < DIM; i++) {
-            const float s = x[r * DIM + i];
-            v[r * DIM + i] =
-                sinf(1.3F * s + 0.04F * (float)t[r]) - 0.2F * s + 0.1F * (float)(video[r] + i % 5);
-        }
-    return VIPO_OK;
-}
+enum { DIM = TEST_SAMPLING_DIM, T = 100, VIDEOS = 3 };
 
 typedef struct result {
     float x[VIDEOS * DIM];
@@ -32,37 +15,19 @@ typedef struct result {
 
 static vipo_schedule schedule;
 
-static void start(float *x, int videos, int first)
-{
-    for (int i = 0; i < videos * DIM; i++) x[i] = 2 * test_uniform(7, (uint64_t)(first * DIM + i));
-}
-
 static void run_with(const vipo_sampler *sampler, const vipo_sampler_options *options,
                      const vipo_denoiser *denoiser, const vipo_callbacks *callbacks, int videos, result *out)
 {
-    vipo_error error = {0};
-    assert_ok(vipo_sampler_check(sampler, options, &schedule, T - 1, &error), &error);
-    float *memory =
-        vipo_aligned_calloc(vipo_sampler_memory(sampler, options, &schedule, videos, DIM), sizeof *memory);
-    assert_non_null(memory);
-    vipo_sampling sampling = {.denoiser = denoiser,
-                              .schedule = &schedule,
-                              .options = options,
-                              .callbacks = callbacks,
-                              .videos = videos,
-                              .from = T - 1,
-                              .x = out->x,
-                              .memory = memory};
-    assert_ok(vipo_sampler_run(sampler, &sampling, &error), &error);
-    out->stats = sampling.stats;
-    vipo_aligned_free(memory);
+    vipo_sampling sampling = {
+        .denoiser = denoiser, .schedule = &schedule, .options = options, .callbacks = callbacks};
+    out->stats = test_sample(sampler, &sampling, videos, out->x);
 }
 
 static result run(const vipo_sampler *sampler, const vipo_sampler_options *options)
 {
-    static const vipo_denoiser denoiser = {.dim = DIM, .denoise = smooth_network};
+    static const vipo_denoiser denoiser = {.dim = DIM, .denoise = test_smooth_network};
     result out = {.x = {0}};
-    start(out.x, 1, 0);
+    test_start(out.x, 1, 0);
     run_with(sampler, options, &denoiser, NULL, 1, &out);
     return out;
 }
@@ -84,9 +49,9 @@ static result ddim_on(const int *times, int steps)
     result out = {.x = {0}};
     float v[DIM];
     const int video = 0;
-    start(out.x, 1, 0);
+    test_start(out.x, 1, 0);
     for (int i = 0; i < steps; i++) {
-        smooth_network(NULL, 1, &video, &times[i], out.x, v, NULL);
+        test_smooth_network(NULL, 1, &video, &times[i], out.x, v, NULL);
         vipo_ddim_step(&schedule, times[i], times[i + 1], DIM, out.x, v, out.x);
     }
     return out;
@@ -248,19 +213,19 @@ static void test_cost_table(void **state)
 static void test_videos_do_not_disturb_each_other(void **state)
 {
     (void)state;
-    static const vipo_denoiser denoiser = {.dim = DIM, .denoise = smooth_network};
+    static const vipo_denoiser denoiser = {.dim = DIM, .denoise = test_smooth_network};
     for (int chunk = 2; chunk <= 10; chunk += 2)
         for (int remainder = 0; remainder < 2; remainder++) {
             vipo_sampler_options options = draft_target(chunk, 2, 0.08);
             options.chunk_rule = remainder ? VIPO_CHUNK_REMAINDER : VIPO_CHUNK_FRESH;
             result together = {.x = {0}};
-            start(together.x, VIDEOS, 0);
+            test_start(together.x, VIDEOS, 0);
             run_with(&vipo_sampler_draft_target, &options, &denoiser, NULL, VIDEOS, &together);
             int evaluations = 0, rounds = 0;
             for (int video = 0; video < VIDEOS; video++) {
                 /* the network knows videos by number, so a lone run of video i is a run of 1 + i with others ignored */
                 result alone = {.x = {0}};
-                start(alone.x, video + 1, 0);
+                test_start(alone.x, video + 1, 0);
                 run_with(&vipo_sampler_draft_target, &options, &denoiser, NULL, video + 1, &alone);
                 assert_memory_equal(alone.x + video * DIM, together.x + video * DIM, DIM * sizeof *alone.x);
                 if (video == VIDEOS - 1) {
@@ -271,53 +236,6 @@ static void test_videos_do_not_disturb_each_other(void **state)
             assert_int_equal(evaluations, together.stats.evaluations);
             assert_int_equal(rounds, together.stats.rounds);
         }
-}
-
-/* The estimate takes the paper's decisions on this smooth network, at a third of the cost; accept-all and reject-all
- * are exact. */
-static void test_lazy(void **state)
-{
-    (void)state;
-    static const double thresholds[] = {1e6, 0};
-    for (int i = 0; i < 2; i++)
-        for (int chunk = 1; chunk <= 10; chunk++) {
-            const vipo_sampler_options options = draft_target(chunk, 2, thresholds[i]);
-            const result lazy = run(&vipo_sampler_draft_target_lazy, &options);
-            const result full = run(&vipo_sampler_draft_target, &options);
-            assert_same(&lazy, &full);
-            assert_int_equal(lazy.stats.rounds, full.stats.rounds);
-            assert_int_equal(lazy.stats.calls, lazy.stats.evaluations);
-        }
-    const vipo_sampler_options six = draft_target(6, 2, 1e6), ten = draft_target(10, 2, 1e6);
-    assert_int_equal(run(&vipo_sampler_draft_target_lazy, &six).stats.evaluations, 18);
-    assert_int_equal(run(&vipo_sampler_draft_target_lazy, &ten).stats.evaluations, 14);
-    int agree = 0, runs = 0;
-    for (int chunk = 2; chunk <= 10; chunk++)
-        for (double threshold = 0.02; threshold < 1; threshold *= 1.3, runs++) {
-            const vipo_sampler_options options = draft_target(chunk, 2, threshold);
-            const result lazy = run(&vipo_sampler_draft_target_lazy, &options);
-            const result full = run(&vipo_sampler_draft_target, &options);
-            agree += memcmp(lazy.x, full.x, DIM * sizeof *lazy.x) == 0;
-            assert_true(lazy.stats.evaluations < full.stats.evaluations);
-        }
-    print_message("lazy decisions: %d of %d runs take the same way\n", agree, runs);
-    assert_true(agree * 2 > runs);
-}
-
-static void test_lazy_videos_do_not_disturb_each_other(void **state)
-{
-    (void)state;
-    static const vipo_denoiser denoiser = {.dim = DIM, .denoise = smooth_network};
-    const vipo_sampler_options options = draft_target(6, 2, 0.08);
-    result together = {.x = {0}};
-    start(together.x, VIDEOS, 0);
-    run_with(&vipo_sampler_draft_target_lazy, &options, &denoiser, NULL, VIDEOS, &together);
-    for (int videos = 1; videos < VIDEOS; videos++) {
-        result fewer = {.x = {0}};
-        start(fewer.x, videos, 0);
-        run_with(&vipo_sampler_draft_target_lazy, &options, &denoiser, NULL, videos, &fewer);
-        assert_memory_equal(fewer.x, together.x, (size_t)(videos * DIM) * sizeof *fewer.x);
-    }
 }
 
 static void test_bad_options(void **state)
@@ -366,7 +284,7 @@ static void test_bad_options(void **state)
 static vipo_status broken_network(void *user, int rows, const int *video, const int *t, const float *x,
                                   float *v, vipo_error *error)
 {
-    smooth_network(user, rows, video, t, x, v, error);
+    test_smooth_network(user, rows, video, t, x, v, error);
     if (t[0] < 50) v[5] = NAN;
     return VIPO_OK;
 }
@@ -379,7 +297,7 @@ static void test_a_network_that_breaks_down(void **state)
     vipo_sampler_options options = draft_target(6, 2, 11);
     options.steps = 10;
     float x[DIM], memory[DIM];
-    start(x, 1, 0);
+    test_start(x, 1, 0);
     vipo_sampling sampling = {.denoiser = &denoiser,
                               .schedule = &schedule,
                               .options = &options,
@@ -403,8 +321,6 @@ int main(void)
         cmocka_unit_test(test_last_token_of_a_chunk_decides_nothing),
         cmocka_unit_test(test_cost_table),
         cmocka_unit_test(test_videos_do_not_disturb_each_other),
-        cmocka_unit_test(test_lazy),
-        cmocka_unit_test(test_lazy_videos_do_not_disturb_each_other),
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_a_network_that_breaks_down),
     };

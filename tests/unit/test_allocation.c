@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static long requests;     /* so far */
@@ -75,13 +76,19 @@ static void test_a_forward_allocates_nothing(void **state)
     request.sampler.name = "draft-target";
     request.sampler.draft_stride = 10;
     request.sampler.target_stride = 5;
-    watch w = {0};
-    request.callbacks = (vipo_callbacks){.user = &w, .cancelled = watch_requests};
-    vipo_plan plan;
-    assert_ok(vipo_planner_plan(session->planner, &request, &plan, &error), &error);
-    vipo_plan_free(&plan);
-    assert_true(w.calls > 100);
-    assert_int_equal(w.most, 0);
+    request.sampler.verify = true;
+    static const char *const samplers[] = {"draft-target", "draft-target-lazy"};
+    for (size_t i = 0; i < sizeof samplers / sizeof samplers[0]; i++) {
+        watch w = {0};
+        request.sampler.name = samplers[i];
+        request.callbacks = (vipo_callbacks){.user = &w, .cancelled = watch_requests};
+        vipo_plan plan;
+        assert_ok(vipo_planner_plan(session->planner, &request, &plan, &error), &error);
+        assert_int_equal(plan.verify_calls > 0, i == 1);
+        vipo_plan_free(&plan);
+        assert_true(w.calls > 100);
+        assert_int_equal(w.most, 0);
+    }
 }
 
 static bool went_through(vipo_status status, const vipo_error *error)
@@ -149,6 +156,33 @@ static bool conversion(const char *folder, const tiny_session *session, const ch
     options.checkpoint = checkpoint;
     options.config = config;
     return went_through(vipo_convert(out, &options, error), error);
+}
+
+/* A calibration stored in config.json; `out` is a model folder that has none yet. */
+static bool calibration(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    (void)folder, (void)session;
+    const vipo_calibration c = {
+        .draft_stride = 5, .target_stride = 1, .n_ratios = 3, .ratios = {1, 0.5, 2}, .plans = 1};
+    const char *path = test_in_folder(out, "config.json");
+    const long kept = failing; /* the test's own requests go through */
+    failing = -1;
+    mkdir(out, 0777);
+    test_file_write(path, test_tiny_config, strlen(test_tiny_config));
+    requests = 0;
+    failing = kept;
+    const bool through = went_through(vipo_model_store_calibration(out, &c, error), error);
+    const long used = requests;
+    failing = -1;
+    if (!through) { /* as it was */
+        char *text = test_file_read(path, NULL);
+        assert_string_equal(text, test_tiny_config);
+        free(text);
+        unlink(path);
+        assert_int_equal(rmdir(out), 0); /* and nothing beside it */
+    }
+    requests = used;
+    return through;
 }
 
 typedef bool job(const char *folder, const tiny_session *session, const char *out, vipo_error *error);
@@ -222,6 +256,11 @@ static void test_conversion(void **state)
     fail_everywhere(conversion, *state, "converted", 150);
 }
 
+static void test_calibration(void **state)
+{
+    fail_everywhere(calibration, *state, "calibrated", 150);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_auto),
         cmocka_unit_test(test_score),
         cmocka_unit_test(test_conversion),
+        cmocka_unit_test(test_calibration),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
 }
