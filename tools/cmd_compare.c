@@ -191,22 +191,30 @@ static void measure(row *rows, int n_rows, int repeat)
 static void print_table(tool *t, const row *rows, int n_rows)
 {
     int width = 7;
+    bool verified = false;
     progress_erase(&t->bar);
+    for (int i = 0; i < n_rows; i++) verified = verified || rows[i].plan.verified > 0;
     for (int i = 0; i < n_rows; i++)
         if ((int)strlen(rows[i].plan.sampler) > width) width = (int)strlen(rows[i].plan.sampler);
-    printf("%-*s  %5s  %11s  %8s  %8s  %8s  %9s\n", width, "sampler", "calls", "evaluations", "time (s)",
-           "speed-up", "rms", "accepted");
+    printf("%-*s  %5s  %11s  %8s  %8s  %8s  %9s%s\n", width, "sampler", "calls", "evaluations", "time (s)",
+           "speed-up", "rms", "accepted", verified ? "     agreed" : "");
     for (int i = 0; i < n_rows; i++) {
         const row *const r = &rows[i];
-        char accepted[32] = "-", speed_up[32];
+        char accepted[32] = "-", speed_up[32], agreed[32] = "";
         if (r->plan.rounds > 0)
             snprintf(accepted, sizeof accepted, "%d/%d", r->plan.accepted, r->plan.drafted);
+        if (r->plan.verified > 0)
+            snprintf(agreed, sizeof agreed, "  %d/%d", r->plan.agreed, r->plan.verified);
+        else if (verified)
+            snprintf(agreed, sizeof agreed, "  -");
         snprintf(speed_up, sizeof speed_up, "%.2fx", r->speed_up);
-        printf("%-*s  %5d  %11d  %8.3f  %8s  %8.4f  %9s\n", width, r->plan.sampler, r->plan.calls,
-               r->plan.evaluations, r->seconds, speed_up, r->rms, accepted);
+        printf("%-*s  %5d  %11d  %8.3f  %8s  %8.4f  %9s%*s\n", width, r->plan.sampler, r->plan.calls,
+               r->plan.evaluations, r->seconds, speed_up, r->rms, accepted, verified ? 11 : 0, agreed);
     }
     if (!t->common->quiet)
         printf("\nspeed-up over and rms distance to %s; rms in [-1,1] units\n", rows[0].plan.sampler);
+    if (verified && !t->common->quiet)
+        puts("agreed: decisions as with true distances; the time includes measuring those");
 }
 
 static int print_json(tool *t, const row *rows, int n_rows)
@@ -227,6 +235,11 @@ static int print_json(tool *t, const row *rows, int n_rows)
         json_object_set_new(out, "rounds", json_integer(r->plan.rounds));
         json_object_set_new(out, "drafted", json_integer(r->plan.drafted));
         json_object_set_new(out, "accepted", json_integer(r->plan.accepted));
+        json_object_set_new(out, "calibrated", json_boolean(r->plan.calibrated));
+        json_object_set_new(out, "verify_calls", json_integer(r->plan.verify_calls));
+        json_object_set_new(out, "verify_evaluations", json_integer(r->plan.verify_evaluations));
+        json_object_set_new(out, "verified", json_integer(r->plan.verified));
+        json_object_set_new(out, "agreed", json_integer(r->plan.agreed));
         json_object_set_new(out, "peak_bytes", json_integer((json_int_t)r->plan.peak_bytes));
         json_t *const distances = json_array();
         for (int j = 0; j < n_rows; j++) json_array_append_new(distances, json_number(distance(r, &rows[j])));
@@ -241,13 +254,15 @@ static vipo_status write_csv(const char *path, const row *rows, int n_rows, vipo
     vipo_output *out;
     char line[256];
     if (vipo_output_open(&out, path, error) != VIPO_OK) return error->status;
-    static const char head[] = "sampler,calls,evaluations,seconds,speed_up,rms,rounds,drafted,accepted\n";
+    static const char head[] =
+        "sampler,calls,evaluations,seconds,speed_up,rms,rounds,drafted,accepted,verified,agreed\n";
     vipo_status status = vipo_output_write(out, head, sizeof head - 1, error);
     for (int i = 0; i < n_rows && status == VIPO_OK; i++) {
         const row *const r = &rows[i];
-        const int n = snprintf(line, sizeof line, "%s,%d,%d,%.6f,%.4f,%.6f,%d,%d,%d\n", r->plan.sampler,
-                               r->plan.calls, r->plan.evaluations, r->seconds, r->speed_up, r->rms,
-                               r->plan.rounds, r->plan.drafted, r->plan.accepted);
+        const int n =
+            snprintf(line, sizeof line, "%s,%d,%d,%.6f,%.4f,%.6f,%d,%d,%d,%d,%d\n", r->plan.sampler,
+                     r->plan.calls, r->plan.evaluations, r->seconds, r->speed_up, r->rms, r->plan.rounds,
+                     r->plan.drafted, r->plan.accepted, r->plan.verified, r->plan.agreed);
         status = vipo_output_write(out, line, (size_t)n, error);
     }
     return vipo_output_commit(&out, error);

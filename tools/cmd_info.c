@@ -26,12 +26,27 @@ static void print_weights(const char *title, size_t parameters, const char *dtyp
            format_bytes((double)file_bytes, bytes, sizeof bytes));
 }
 
+/* Of draft-target-lazy. */
+static void print_calibration(const vipo_calibration *c)
+{
+    if (c->draft_stride == 0) return;
+    printf("%-16sdraft-target-lazy %d/%d, measured on %d plan%s\n%-16s", "calibration", c->draft_stride,
+           c->target_stride, c->plans, c->plans == 1 ? "" : "s", "  ratios");
+    for (int i = 0; i < c->n_ratios; i++)
+        printf("%s%.3g%s",
+               i == 0   ? ""
+               : i % 10 ? ", "
+                        : ",\n                ",
+               c->ratios[i], i + 1 == c->n_ratios ? "\n" : "");
+}
+
 static void print_model(const vipo_model_info *m)
 {
     printf("%-16s%s\n", "name", m->name);
     printf("%-16s%d frames of %dx%d\n", "video", m->frames, m->width, m->height);
     printf("%-16s%s\n", "preprocess", m->preprocess);
     printf("%-16s%d timesteps, %s\n", "diffusion", m->timesteps, m->objective);
+    print_calibration(&m->calibration);
     print_weights("network", m->unet_parameters, m->unet_dtype, m->unet_file_bytes);
     printf("%-16s%d\n", "  channels", m->model_channels);
     print_ints("  levels", m->channel_mult, m->levels);
@@ -55,6 +70,25 @@ static json_t *json_ints(const int *values, int n)
     return list;
 }
 
+static json_t *json_doubles(const double *values, int n)
+{
+    json_t *const list = json_array();
+    for (int i = 0; i < n; i++) json_array_append_new(list, json_number(values[i]));
+    return list;
+}
+
+static json_t *calibration_json(const vipo_calibration *c)
+{
+    if (c->draft_stride == 0) return json_null();
+    json_t *const out = json_object();
+    json_object_set_new(out, "draft_stride", json_integer(c->draft_stride));
+    json_object_set_new(out, "target_stride", json_integer(c->target_stride));
+    json_object_set_new(out, "plans", json_integer(c->plans));
+    json_object_set_new(out, "ratios", json_doubles(c->ratios, c->n_ratios));
+    json_object_set_new(out, "log_spread", json_doubles(c->log_spread, c->n_ratios));
+    return out;
+}
+
 static json_t *model_json(const vipo_model_info *m)
 {
     json_t *const out = json_object(), *const unet = json_object();
@@ -65,6 +99,7 @@ static json_t *model_json(const vipo_model_info *m)
     json_object_set_new(out, "preprocess", json_text(m->preprocess));
     json_object_set_new(out, "timesteps", json_integer(m->timesteps));
     json_object_set_new(out, "objective", json_text(m->objective));
+    json_object_set_new(out, "calibration", calibration_json(&m->calibration));
     json_object_set_new(unet, "parameters", json_integer((json_int_t)m->unet_parameters));
     json_object_set_new(unet, "dtype", json_text(m->unet_dtype));
     json_object_set_new(unet, "file_bytes", json_integer((json_int_t)m->unet_file_bytes));

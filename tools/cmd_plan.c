@@ -257,6 +257,11 @@ static int print_json(tool *t, const plan_options *options, const session *s, co
     json_object_set_new(out, "accepted", json_integer(plan->accepted));
     json_object_set_new(out, "fallbacks", json_integer(plan->fallbacks));
     json_object_set_new(out, "error_estimate", json_number(plan->error_estimate));
+    json_object_set_new(out, "calibrated", json_boolean(plan->calibrated));
+    json_object_set_new(out, "verify_calls", json_integer(plan->verify_calls));
+    json_object_set_new(out, "verify_evaluations", json_integer(plan->verify_evaluations));
+    json_object_set_new(out, "verified", json_integer(plan->verified));
+    json_object_set_new(out, "agreed", json_integer(plan->agreed));
     json_object_set_new(out, "peak_bytes", json_integer((json_int_t)plan->peak_bytes));
     session_describe(s, out);
     for (int i = 0; i < options->out.count; i++)
@@ -282,8 +287,12 @@ static int print_summary(tool *t, const plan_options *options, const session *s,
         printf("accepted %d of %d drafts in %d round%s; threshold %g", plan->accepted, plan->drafted,
                plan->rounds, plan->rounds == 1 ? "" : "s", used->threshold);
         if (used->threshold_growth != 0) printf(" %+g a round", used->threshold_growth);
-        printf(" (L2; rms %.4f)\n", used->threshold / sqrt(values));
+        printf(" (L2; rms %.4f)%s\n", used->threshold / sqrt(values),
+               plan->calibrated ? ", calibrated estimates" : "");
     }
+    if (plan->verified > 0)
+        printf("%d of %d decisions as with true distances (%d more calls, %d evaluations)\n", plan->agreed,
+               plan->verified, plan->verify_calls, plan->verify_evaluations);
     if (plan->scores.data) {
         printf("best of %zu by %s: plan %d, counted from 0; score %.4g", plan->scores.shape[0],
                score_name(options->score), plan->best, (double)plan->scores.data[plan->best]);

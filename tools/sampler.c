@@ -131,6 +131,16 @@ const option draft_target_option_table[] = {
      .kind = OPTION_FLAG_OFF,
      .offset = AT(draft_reuse),
      .help = "the first target step calls the network again in place of using the draft's call"},
+    {.name = "no-calibration",
+     .kind = OPTION_FLAG_OFF,
+     .offset = AT(lazy_calibrated),
+     .help = "draft-target-lazy: take estimated distances as they are, not divided by the model's ratios"},
+    {.name = "verify",
+     .kind = OPTION_FLAG,
+     .offset = AT(verify),
+     .help =
+         "draft-target-lazy: also measure the true distances and count the decisions that agree; the plan "
+         "stays the same"},
     {0},
 };
 
@@ -148,6 +158,8 @@ static const struct {
     {"form", " ab2 "},
     {"fallback", " ab2 "},
     {"distance", " auto "},
+    {"no-calibration", " draft-target-lazy "},
+    {"verify", " draft-target-lazy "},
 };
 
 static bool setting_belongs(const char *sampler, const char *setting, char *message)
@@ -286,6 +298,7 @@ bool sampler_equal(const vipo_sampler_options *a, const vipo_sampler_options *b)
            a->threshold == b->threshold && a->threshold_growth == b->threshold_growth &&
            a->chunk_rule == b->chunk_rule && a->draft_reuse == b->draft_reuse && a->order == b->order &&
            a->form == b->form && a->fallback == b->fallback && a->distance == b->distance &&
+           a->lazy_calibrated == b->lazy_calibrated && a->verify == b->verify &&
            strcmp(a->grid ? a->grid : "", b->grid ? b->grid : "") == 0;
 }
 

@@ -60,6 +60,38 @@ int input_check(tool *t, const input_options *inputs)
     return STATUS_DONE;
 }
 
+static vipo_status open_planner(tool *t, session *s, const char *model, const char *compute, bool texts,
+                                vipo_error *error)
+{
+    const vipo_callbacks callbacks = tool_callbacks(t);
+    vipo_model_options model_options;
+    vipo_model_default_options(&model_options);
+    model_options.compute = compute;
+    model_options.parts = texts ? VIPO_MODEL_UNET | VIPO_MODEL_TEXT : VIPO_MODEL_UNET;
+    model_options.callbacks = &callbacks;
+    const double start = clock_seconds();
+    vipo_status status = vipo_model_open(&s->model, model, &model_options, error);
+    if (status != VIPO_OK) return status;
+    vipo_planner_options planner_options;
+    vipo_planner_default_options(&planner_options);
+    planner_options.threads = t->common->threads;
+    status = vipo_planner_open(&s->planner, s->model, &planner_options, error);
+    if (status != VIPO_OK) return status;
+    s->load_seconds = clock_seconds() - start;
+    s->threads = vipo_planner_threads(s->planner);
+    tool_note(t, "model loaded in %.2f s; kernels %s, %d thread%s", s->load_seconds,
+              vipo_model_compute(s->model), s->threads, s->threads == 1 ? "" : "s");
+    return VIPO_OK;
+}
+
+int session_open_model(tool *t, session *s, const char *model, const char *compute)
+{
+    vipo_error error = {0};
+    memset(s, 0, sizeof *s);
+    if (open_planner(t, s, model, compute, true, &error) == VIPO_OK) return STATUS_DONE;
+    return tool_library_error(t, &error);
+}
+
 int session_open(tool *t, session *s, const input_options *inputs)
 {
     vipo_error error = {0};
@@ -71,23 +103,7 @@ int session_open(tool *t, session *s, const input_options *inputs)
     if (inputs->tokens && vipo_npy_read(inputs->tokens, &s->tokens, &error) != VIPO_OK) goto fail;
     if (inputs->image && vipo_image_read(inputs->image, &image, &error) != VIPO_OK) goto fail;
 
-    const vipo_callbacks callbacks = tool_callbacks(t);
-    vipo_model_options model_options;
-    vipo_model_default_options(&model_options);
-    model_options.compute = inputs->compute;
-    model_options.parts = inputs->tokens ? VIPO_MODEL_UNET : VIPO_MODEL_UNET | VIPO_MODEL_TEXT;
-    model_options.callbacks = &callbacks;
-    const double start = clock_seconds();
-    if (vipo_model_open(&s->model, inputs->model, &model_options, &error) != VIPO_OK) goto fail;
-    vipo_planner_options planner_options;
-    vipo_planner_default_options(&planner_options);
-    planner_options.threads = t->common->threads;
-    if (vipo_planner_open(&s->planner, s->model, &planner_options, &error) != VIPO_OK) goto fail;
-    s->load_seconds = clock_seconds() - start;
-    s->threads = vipo_planner_threads(s->planner);
-    tool_note(t, "model loaded in %.2f s; kernels %s, %d thread%s", s->load_seconds,
-              vipo_model_compute(s->model), s->threads, s->threads == 1 ? "" : "s");
-
+    if (open_planner(t, s, inputs->model, inputs->compute, !inputs->tokens, &error) != VIPO_OK) goto fail;
     if (image.data && vipo_model_preprocess(s->model, &image, &s->cond, &error) != VIPO_OK) goto fail;
     vipo_image_free(&image);
     return STATUS_DONE;

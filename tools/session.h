@@ -23,6 +23,8 @@ typedef struct session {
 int input_check(tool *t, const input_options *inputs);
 /* Reads the inputs, opens the model and a planner. Returns an exit status; session_close in every case. */
 int session_open(tool *t, session *s, const input_options *inputs);
+/* The model, with its text encoder, and a planner only: no inputs. Returns an exit status; session_close in every case. */
+int session_open_model(tool *t, session *s, const char *model, const char *compute);
 void session_close(session *s);
 
 /* "compute" and "threads" and "load_seconds" into a JSON object. */

@@ -36,7 +36,7 @@ def not_negative(value):
 
 # ---- usage: nothing is read or computed -----------------------------------------------------------------
 
-COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "sim-list", "sim-render", "sim-expert", "sim-replay", "help", "version"]
+COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "calibrate", "sim-list", "sim-render", "sim-expert", "sim-replay", "help", "version"]
 EVERY_COMMAND = "".join(r".*  %s " % name for name in COMMANDS)
 
 case("usage", "no command", "", code=2, usage=True, err="^Usage: vipo COMMAND.*plan.*version")
@@ -135,6 +135,9 @@ case("usage", "executed without a plan", "plan " + INPUTS + " -o a.gif --execute
 for value in ["-1", "x", "3.5", "''"]:
     case("usage", "--from-step %s" % value, "plan --from-step=%s" % value, code=2, err="--from-step .*: expected an integer from 0 to")
     case("usage", "--executed %s" % value, "plan --executed=%s" % value, code=2, err="--executed .*: expected an integer from 0 to")
+for setting in ("--verify", "--no-calibration"):
+    case("usage", setting + " with draft-target", "plan " + INPUTS + " -o a.gif -s draft-target " + setting, code=2,
+         err=setting + " is a setting of draft-target-lazy only, but the sampler is draft-target")
 case("usage", "no CUDA", "plan " + INPUTS + " -o a.gif --device cuda", code=1, err="not built with CUDA, use --device cpu")
 case("usage", "no CUDA for version either", "version --device cuda", code=1, err="not built with CUDA")
 
@@ -469,6 +472,36 @@ def _(run):
 case("plan", "--rng of another", "plan " + INPUTS + QUICK + " --rng numpy -o V.npy", code=2, err="expected philox or torch")
 
 
+LAZY = " -s draft-target-lazy --draft-stride 20 --target-stride 10 --threshold 1e6"
+
+
+@special("plan", "draft-target-lazy --verify")
+def _(run):
+    summaries, plans = [], []
+    for name, more in (("a", ""), ("b", " --verify --trace t.jsonl"), ("c", " --no-calibration")):
+        code, out, err = run.run("plan " + INPUTS + LAZY + more + " --json -o %s.npy" % name)
+        expect(code == 0 and err == "", "exit status %d: %s", code, err)
+        summaries.append(json.loads(out))
+        plans.append(read_npy(run.path(name + ".npy"))[1])
+    plain, verified, uncalibrated = summaries
+    expect(plans[0] == plans[1], "verification changes the plan")
+    for key in ("calls", "evaluations", "rounds", "drafted", "accepted", "sampler"):
+        expect(plain[key] == verified[key], "%s: %s without, %s with verification", key, plain[key], verified[key])
+    expect(plain["verified"] == plain["verify_calls"] == plain["verify_evaluations"] == 0, "plain %s", plain)
+    expect(verified["verified"] == verified["agreed"] == 4, "verified %s", verified)
+    expect(verified["verify_calls"] == 1 and verified["verify_evaluations"] == 4, "verified %s", verified)
+    expect(verified["network_rows"] == plain["network_rows"] + 4, "network rows %s", verified["network_rows"])
+    expect(uncalibrated["calibrated"] is False and uncalibrated["sampler"].endswith(" uncalibrated"), "uncalibrated %s", uncalibrated)
+    with open(run.path("t.jsonl")) as file:
+        events = [json.loads(line) for line in file]
+    expect(len(events) == 2 and len(events[0]["true_distances"]) == len(events[0]["distances"]) == 4, "events %s", events)
+    expect(events[1]["verified"] == events[1]["agreed"] == 4 and events[1]["verify_evals"] == 4, "end %s", events[1])
+
+
+case("plan", "draft-target-lazy --verify as text", "plan " + INPUTS + LAZY + " --verify -o V.npy -q", files={"V.npy": (1,) + VIDEO},
+     out="\n4 of 4 decisions as with true distances .1 more calls, 4 evaluations.\n$")
+
+
 # ---- compare --------------------------------------------------------------------------------------------------
 
 COMPARE = "compare " + INPUTS + " --reference ddim:4 --samplers ddim:4,ddim-2,draft-target:threshold=1e6,target-stride=10:no-draft-reuse"
@@ -493,6 +526,12 @@ case("compare", "noise and guidance", "compare " + INPUTS + " --reference ddim:2
 
 case("compare", "auto", "compare " + INPUTS + " --reference ddim:2 --samplers auto:distance=0.06,auto:distance=1 --json",
      rows=lambda rows: expect(len(rows) == 3 and all(r["sampler"] and r["rms"] > 0 for r in rows[1:]), "rows %s", rows))
+case("compare", "verified decisions", "compare " + INPUTS + " --reference ddim:1 --samplers draft-target-lazy:draft-stride=50:target-stride=25:threshold=1e6:verify",
+     out="accepted +agreed\nddim-1 .* - +-\ndraft-target-lazy k=6 50/25 .* 2/2 +1/1\n.*agreed: decisions as with true distances")
+case("compare", "verified decisions as JSON",
+     "compare " + INPUTS + " --reference ddim:1 --samplers draft-target-lazy:draft-stride=50:target-stride=25:threshold=1e6:verify:no-calibration --json",
+     rows=lambda rows: expect([(r["verified"], r["agreed"], r["verify_calls"], r["calibrated"]) for r in rows] == [(0, 0, 0, False), (1, 1, 1, False)],
+                              "rows %s", rows))
 
 # ---- denoise --------------------------------------------------------------------------------------------------
 
@@ -620,6 +659,111 @@ def _(run):
             expect(names == [], "left: %s", names)
         if os.path.isdir(run.path("out%d" % i)):
             shutil.rmtree(run.path("out%d" % i))
+
+
+# ---- calibrate ------------------------------------------------------------------------------------------------
+
+ONE = "--image {image} --text 'door open' --draft-stride 50 --target-stride 25"
+case("calibrate", "no model", "calibrate --frames {frames}", code=2, err="--model DIR is missing")
+case("calibrate", "no observation", "calibrate -m {model}", code=2, err="--frames FILE.json or --image FILE with --text TEXT is missing")
+case("calibrate", "image without text", "calibrate -m {model} -i {image}", code=2, err="--image FILE with --text TEXT is missing")
+case("calibrate", "frames and image", "calibrate -m {model} -f {frames} -i {image} -t a", code=2, err="--frames and --image with --text, not both")
+case("calibrate", "target stride as long as the draft's", "calibrate -m {model} -f {frames} --target-stride 10", code=2,
+     err="must be less than the draft stride and divide it, found 10 and 10")
+case("calibrate", "strides that do not divide", "calibrate -m {model} -f {frames} --target-stride 3", code=2, err="found 3 and 10")
+case("calibrate", "draft stride that does not divide the timesteps", "calibrate -m {model} -f {frames} --draft-stride 30 --dry-run", code=1,
+     err="draft stride: 30 does not divide the model's 100 timesteps")
+case("calibrate", "one token", "calibrate -m {model} -f {frames} --draft-stride 100 --target-stride 50 --dry-run", code=1,
+     err="draft stride 100 makes 1 tokens of 100 timesteps, expected 2 to 129")
+case("calibrate", "no such model", "calibrate -m nowhere -f {frames}", code=1, err="nowhere")
+case("calibrate", "no text encoder", "calibrate -m {no_text} -f {frames} --dry-run", code=1, err="text_encoder")
+case("calibrate", "no such frames file", "calibrate -m {model} -f nowhere.json --dry-run", code=1, err="nowhere.json: No such file")
+case("calibrate", "malformed frames file", "calibrate -m {model} -f {frames_malformed} --dry-run", code=1, err="frames_malformed.json: line 1, column 2")
+case("calibrate", "frames file is a picture", "calibrate -m {model} -f {image} --dry-run", code=1, err="png: line 1")
+for name in ("frames_object", "frames_empty"):
+    case("calibrate", name, "calibrate -m {model} -f {%s} --dry-run" % name, code=1,
+         err=name + ".json: expected an array of 1 to 4096 objects with members file and text")
+case("calibrate", "a frame without text", "calibrate -m {model} -f {frames_no_text} --dry-run", code=1,
+     err='frames_no_text.json: .1.: expected an object with the texts "file" and "text"')
+case("calibrate", "a frame whose picture is not there", "calibrate -m {model} -f {frames_no_image} --dry-run", code=1, err="frames/b.png")
+case("calibrate", "an image that is none", "calibrate -m {model} -i {no_image} -t a --dry-run", code=1, err="no.png")
+case("calibrate", "dry run", "calibrate -m {model} " + ONE + " --dry-run --seeds 1",
+     out=r"^draft-target-lazy 50/25 on 1 plan: 1 frame, 1 seed\n\n.*\n  49  +\d+[.]\d{3} +0[.]0 % .*\nall, by other seeds' ratios .*%\nall, without ratios .*%\n$")
+
+
+@special("calibrate", "stores and leaves the rest as it was")
+def _(run):
+    old = own_model(run)
+    code, out, err = run.run("calibrate -m own --frames {frames} --seeds 1 --draft-stride 50 --target-stride 25 --dry-run --json")
+    expect(code == 0 and err == "", "exit status %d: %s", code, err)
+    dry = json.loads(out)
+    expect(config_text(run) == old, "a dry run changed config.json")
+    code, out, err = run.run("calibrate -m own --frames {frames} --seeds 1 --draft-stride 50 --target-stride 25 --json")
+    expect(code == 0 and err == "", "exit status %d: %s", code, err)
+    wet = json.loads(out)
+    expect((dry.pop("stored"), wet.pop("stored")) == (False, True) and dry == wet, "dry %s, wet %s", dry, wet)
+    expect((wet["frames"], wet["seeds"], wet["plans"], wet["decisions"], len(wet["tokens"])) == (2, 1, 2, 2, 1), "JSON %s", wet)
+    token = wet["tokens"][0]
+    expect(token["t"] == 49 and 0.01 < token["ratio"] < 100 and token["log_spread"] >= 0 and token["distance"] > 0, "token %s", token)
+    expect(len(wet["thresholds"]) == len(token["agreed"]) == len(wet["agreed"]) == len(wet["agreed_uncalibrated"]), "JSON %s", wet)
+    new = config_text(run)
+    expect(new[:len(old) - 2].startswith(old.rstrip()[:-1].rstrip()), "other members of config.json have changed")
+    stored = json.loads(new)["calibration"]["draft_target_lazy"]
+    expect(abs(stored["ratios"][0] / token["ratio"] - 1) < 1e-5 and stored["plans"] == 2, "stored %s", stored)
+    expect(run.files() == ["own/" + name for name in ("config.json", "merges.txt", "text_encoder.safetensors", "unet.safetensors", "vocab.json")],
+           "files %s", run.files())
+    code, out, _ = run.run("info own --json")
+    expect(code == 0 and json.loads(out)["calibration"] == stored, "info %s", out[:300])
+    code, out, _ = run.run("info own")
+    expect(code == 0 and "\ncalibration     draft-target-lazy 50/25, measured on 2 plans\n  ratios " in out, "info %s", out)
+    for more, calibrated in (("", True), (" --no-calibration", False), (" --target-stride 10", True), (" --draft-stride 20 --target-stride 10", False)):
+        code, out, err = run.run("plan -m own -i {image} -t 'door open' -s draft-target-lazy --draft-stride 50 --target-stride 25 --json" + more)
+        expect(code == 0 and json.loads(out)["calibrated"] is calibrated, "plan%s: %s %s", more, out[:300], err)
+
+
+def own_model(run):
+    """A model folder `own` whose config.json may be written; the file's text."""
+    with open(os.path.join(run.at["model"], "config.json"), encoding="utf-8") as f:
+        config = json.load(f)
+    config.pop("calibration", None)
+    os.mkdir(run.path("own"))
+    for name in ("unet.safetensors", "text_encoder.safetensors", "vocab.json", "merges.txt"):
+        os.symlink(os.path.join(run.at["model"], name), run.path("own/" + name))
+    with open(run.path("own/config.json"), "w", encoding="utf-8") as f:
+        json.dump(config, f, indent=1, ensure_ascii=False)
+    return config_text(run)
+
+
+def config_text(run):
+    with open(run.path("own/config.json"), encoding="utf-8") as f:
+        return f.read()
+
+
+@special("calibrate", "a full disk leaves config.json as it was")
+def _(run):
+    import resource
+
+    def before():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    old = own_model(run)
+    code, out, err = run.run("calibrate -m own --seeds 1 " + ONE, before=before)
+    expect(code == 1 and out == "", "exit status %d, stdout %r", code, out)
+    expect_one_line(err, "own/config.json: cannot write: File too large")
+    expect(config_text(run) == old and len(run.files()) == 5, "files %s", run.files())
+
+
+@special("calibrate", "Ctrl-C leaves config.json as it was")
+def _(run):
+    old = own_model(run)
+    process = run.start("calibrate -m own -i {image} -t 'door open' --seeds 500 -v")
+    line = process.stderr.readline()  # "model loaded in ..."
+    expect(b"model loaded" in line, "stderr %r", line)
+    process.send_signal(signal.SIGINT)
+    code, out, err = run.finish(process)
+    expect(code == 130 and out == "", "exit status %d, stdout %r", code, out)
+    expect(err.endswith("vipo calibrate: interrupted, nothing was written\n"), "stderr %r", err)
+    expect(config_text(run) == old and len(run.files()) == 5, "files %s", run.files())
 
 
 # ---- system: standard output, signals ---------------------------------------------------------------------------

@@ -166,6 +166,20 @@ def make_inputs(folder):
     with open(os.path.join(model, "config.json")) as f, open(os.path.join(clip, "config.json"), "w") as g:
         json.dump({"text_config": json.load(f)["text_encoder"]}, g)
     os.symlink(os.path.join(model, "text_encoder.safetensors"), os.path.join(clip, "model.safetensors"))
+    frames_in = new("frames_folder", "frames")
+    os.mkdir(frames_in)
+    os.symlink(at["image"], os.path.join(frames_in, "a.png"))
+
+    def frames_file(name, content):
+        with open(new(name, os.path.join("frames", name + ".json")), "w") as f:
+            f.write(content if isinstance(content, str) else json.dumps(content))
+
+    frames_file("frames", [{"file": "a.png", "text": "door open", "more": 1}, {"file": at["image2"], "text": "shelf place"}])
+    frames_file("frames_malformed", "[{")
+    frames_file("frames_object", {"file": "a.png", "text": "door open"})
+    frames_file("frames_empty", [])
+    frames_file("frames_no_text", [{"file": "a.png", "text": "door open"}, {"file": "a.png"}])
+    frames_file("frames_no_image", [{"file": "a.png", "text": "door open"}, {"file": "b.png", "text": "door open"}])
     with open(at["checkpoint"], "rb") as f, open(new("cut_checkpoint", "cut.pt"), "wb") as g:
         g.write(f.read()[:-1000])
     make_evil_checkpoint(new("evil_checkpoint", "evil.pt"))
