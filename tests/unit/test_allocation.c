@@ -73,7 +73,6 @@ static void test_a_forward_allocates_nothing(void **state)
     request.tokens = &session->tokens;
     request.samples = 2;
     request.sampler.guidance = 1;
-    request.sampler.name = "draft-target";
     request.sampler.draft_stride = 10;
     request.sampler.target_stride = 5;
     request.sampler.verify = true;
