@@ -154,6 +154,50 @@ typedef struct vipo_sim_replay_result {
 VIPO_API vipo_status vipo_sim_replay(vipo_sim *sim, const char *path, vipo_sim_replay_result *out,
                                      vipo_error *error);
 
+/* ---- 6. data sets ------------------------------------------------------------------------------- */
+
+/* Ways to say what task number `task` is about; phrase 0 is its text. NULL past the end. The held-out ones are for testing,
+ * not for training. */
+VIPO_API const char *vipo_sim_task_phrase(int task, int i);
+VIPO_API const char *vipo_sim_task_held_out_phrase(int task, int i);
+
+/* Episodes of the scripted experts as videos: for each task the first `episodes` seeds from `seed` on with which its expert
+ * succeeds. */
+typedef struct vipo_sim_collect_options {
+    vipo_sim_options sim;       /* profile, models, quality of the pictures */
+    const char *const *tasks;   /* n_tasks names; NULL: all */
+    const char *const *cameras; /* n_cameras names; NULL: all */
+    int n_tasks, n_cameras;
+    int episodes; /* of each task */
+    uint64_t seed;
+    int picture_height, picture_width; /* of what is drawn */
+    int height, width;                 /* of its middle, which is kept */
+    int stride;     /* environment steps between frames, counted from the last; 0: what max_frames needs */
+    int max_frames; /* of a clip, with stride 0; at least 2 */
+    bool keep_failures;       /* keep every seed's episode */
+    bool lossless;            /* the very pixels, 5 to 10 times the bytes */
+    double crf;               /* x264's quality; lowered for clips that would fall below min_psnr */
+    double min_psnr;          /* dB, of a clip, over all of its pixels and colours */
+    int workers;              /* threads with an environment each; 0: one per core */
+    vipo_callbacks callbacks; /* progress: "episodes", those of this call */
+} vipo_sim_collect_options;
+
+typedef struct vipo_sim_collect_result {
+    int episodes, clips, skipped; /* in the folder; skipped: seeds without success */
+    int earlier;                  /* episodes that were there before the call */
+    size_t frames, video_bytes;   /* of all clips */
+    double worst_psnr;            /* of a clip, dB; 0: lossless */
+} vipo_sim_collect_result;
+
+/* All tasks and cameras, 20 episodes from seed 0, the middle 128x128 of 320x240 (AVDC's), at most 45 frames, shadow maps of
+ * 1024 pixels, above 38 dB. */
+VIPO_API void vipo_sim_default_collect_options(vipo_sim_collect_options *options);
+/* Fills `folder` (docs/data.md describes it), which is new, empty, or of an earlier call with the same options: what is
+ * complete there is kept. The files are the same for any number of workers and interruptions. On failure and VIPO_CANCELLED
+ * the complete episodes stay, *out and the index tell of them, and the same call goes on from there. */
+VIPO_API vipo_status vipo_sim_collect(const char *folder, const vipo_sim_collect_options *options,
+                                      vipo_sim_collect_result *out, vipo_error *error);
+
 #ifdef __cplusplus
 }
 #endif

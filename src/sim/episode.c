@@ -15,9 +15,8 @@ static void count(vipo_sim_episode *episode, const vipo_sim_step_result *step)
     if (step->success && !episode->first_success) episode->first_success = episode->steps;
 }
 
-vipo_status vipo_sim_run_expert(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
-                                bool (*before_step)(void *user, vipo_sim *sim, int step), void *user,
-                                vipo_sim_episode *out, vipo_error *error)
+vipo_status vipo_sim_play_expert(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
+                                 const vipo_expert_hooks *hooks, vipo_sim_episode *out, vipo_error *error)
 {
     vipo_sim_step_result step;
     vipo_sim_episode episode = {0};
@@ -26,13 +25,22 @@ vipo_status vipo_sim_run_expert(vipo_sim *sim, const double observation[VIPO_SIM
     memcpy(step.observation, observation, sizeof step.observation);
     while (sim->steps < VIPO_SIM_MAX_STEPS &&
            !(episode.first_success && episode.steps == episode.first_success + AFTER_SUCCESS)) {
-        if (before_step && !before_step(user, sim, episode.steps)) break;
+        if (hooks->before_step && !hooks->before_step(hooks->user, sim, episode.steps)) break;
         VIPO_TRY(vipo_sim_expert(sim, step.observation, action, error));
         VIPO_TRY(vipo_sim_step(sim, action, &step, error));
         count(&episode, &step);
+        if (hooks->after_step) hooks->after_step(hooks->user, sim, episode.steps - 1, action, &step);
     }
     *out = episode;
     return VIPO_OK;
+}
+
+vipo_status vipo_sim_run_expert(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
+                                bool (*before_step)(void *user, vipo_sim *sim, int step), void *user,
+                                vipo_sim_episode *out, vipo_error *error)
+{
+    const vipo_expert_hooks hooks = {user, before_step, NULL};
+    return vipo_sim_play_expert(sim, observation, &hooks, out, error);
 }
 
 /* The "step/..." part of a recorded episode. */

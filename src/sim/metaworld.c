@@ -346,16 +346,22 @@ static void apply_action(vipo_sim *sim, const double action[VIPO_SIM_ACTION])
     data->ctrl[1] = -data->ctrl[0];
 }
 
-/* Version 2 looks at the scene as the last of the five steps found it, and puts the target's marker there. */
-static vipo_status finish_step(vipo_sim *sim, vipo_error *error)
+void vipo_sim_place_markers(vipo_sim *sim)
 {
-    mjData *data = sim->scene->data;
-    if (sim->profile == VIPO_SIM_FARAMA_V3) return vipo_scene_forward(sim->scene, error);
     static const mjtNum out_of_sight[3] = {10, 10, 10};
+    mjData *data = sim->scene->data;
+    if (sim->profile == VIPO_SIM_FARAMA_V3) return;
     if (sim->at.marker_site >= 0)
         memcpy(data->site_xpos + 3 * sim->at.marker_site, sim->target, sizeof sim->target);
     if (sim->at.hidden_site >= 0)
         memcpy(data->site_xpos + 3 * sim->at.hidden_site, out_of_sight, sizeof out_of_sight);
+}
+
+/* Version 2 looks at the scene as the last of the five steps found it. */
+static vipo_status finish_step(vipo_sim *sim, vipo_error *error)
+{
+    if (sim->profile == VIPO_SIM_FARAMA_V3) return vipo_scene_forward(sim->scene, error);
+    vipo_sim_place_markers(sim);
     return VIPO_OK;
 }
 

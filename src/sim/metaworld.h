@@ -146,9 +146,15 @@ void vipo_sim_observe_half(const vipo_sim *sim, double out[VIPO_OBSERVATION_HALF
 /* Begins an episode with that observation. */
 void vipo_sim_begin(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION]);
 
+/* Version 2's markers, after a step: one at the target, one out of sight. */
+void vipo_sim_place_markers(vipo_sim *sim);
+
 /* pictures.c */
 /* Fills geom_names. */
 vipo_status vipo_sim_name_geoms(vipo_sim *sim, vipo_error *error);
+/* The middle [height][width][3] of the picture of picture_height x picture_width that vipo_sim_render gives. */
+vipo_status vipo_sim_render_middle(vipo_sim *sim, const char *camera, int picture_height, int picture_width,
+                                   int height, int width, uint8_t *rgb, vipo_error *error);
 
 /* metaworld_reset.c */
 /* The numbers that seed gives: sim->hand_start and sim->vector. */
@@ -162,5 +168,16 @@ vipo_status vipo_record_read(const vipo_safetensors *record, const char *file, c
                              const size_t *shape, double *out, vipo_error *error);
 vipo_status vipo_sim_load_record(vipo_sim *sim, const vipo_safetensors *record, const char *file,
                                  double observation[VIPO_SIM_OBSERVATION], vipo_error *error);
+
+/* episode.c */
+/* What watches an episode of the expert; either function may be NULL. Steps count from 0. */
+typedef struct vipo_expert_hooks {
+    void *user;
+    bool (*before_step)(void *user, vipo_sim *sim, int step); /* false ends the episode */
+    void (*after_step)(void *user, const vipo_sim *sim, int step, const double action[VIPO_SIM_ACTION],
+                       const vipo_sim_step_result *result);
+} vipo_expert_hooks;
+vipo_status vipo_sim_play_expert(vipo_sim *sim, const double observation[VIPO_SIM_OBSERVATION],
+                                 const vipo_expert_hooks *hooks, vipo_sim_episode *out, vipo_error *error);
 
 #endif

@@ -78,8 +78,11 @@ void vipo_sim_picture_free(vipo_sim_picture *picture)
     memset(picture, 0, sizeof *picture);
 }
 
-static vipo_status open_renderer(vipo_sim *sim, int height, int width, vipo_error *error)
+/* A renderer with room for that size, and everything in its place. */
+static vipo_status prepare(vipo_sim *sim, int height, int width, vipo_error *error)
 {
+    VIPO_TRY(vipo_scene_place(sim->scene, error));
+    if (sim->steps > 0) vipo_sim_place_markers(sim);
     if (sim->renderer) return VIPO_OK;
     vipo_renderer_options options = sim->picture;
     options.gl = sim->gl[0] ? sim->gl : NULL;
@@ -104,7 +107,7 @@ vipo_status vipo_sim_render(vipo_sim *sim, const char *camera, int height, int w
     VIPO_TRY(vipo_renderer_check_size(height, width, error));
     vipo_status status;
     VIPO_TRY_GOTO(allocate(out, height, width, parts, error), fail);
-    VIPO_TRY_GOTO(open_renderer(sim, height, width, error), fail);
+    VIPO_TRY_GOTO(prepare(sim, height, width, error), fail);
     VIPO_TRY_GOTO(vipo_renderer_draw(sim->renderer, id, height, width, out->rgb.data, out->depth.data,
                                      out->type, out->id, error),
                   fail);
@@ -112,6 +115,16 @@ vipo_status vipo_sim_render(vipo_sim *sim, const char *camera, int height, int w
 fail:
     vipo_sim_picture_free(out);
     return status;
+}
+
+vipo_status vipo_sim_render_middle(vipo_sim *sim, const char *camera, int picture_height, int picture_width,
+                                   int height, int width, uint8_t *rgb, vipo_error *error)
+{
+    int id;
+    VIPO_TRY(find_camera(sim, camera, &id, error));
+    VIPO_TRY(prepare(sim, height, width, error));
+    return vipo_renderer_draw_middle(sim->renderer, id, picture_height, picture_width, height, width, rgb,
+                                     error);
 }
 
 /* ---- geometry ----------------------------------------------------------------------------------------------- */

@@ -122,6 +122,7 @@ const char *vipo_renderer_device(const vipo_renderer *renderer)
 typedef struct draw_work {
     vipo_renderer *renderer;
     int camera, height, width;
+    int picture_height, picture_width; /* what is read is its middle */
     uint8_t *rgb;
     float *depth;
     bool segmentation;
@@ -130,10 +131,14 @@ typedef struct draw_work {
 static void render(const draw_work *work, bool segmentation, uint8_t *rgb, float *depth)
 {
     vipo_renderer *const r = work->renderer;
-    const mjrRect all = {0, 0, work->width, work->height};
+    const mjrRect read = {0, 0, work->width, work->height};
+    /* The picture may stand out beyond the buffer; what does is not drawn. */
+    const mjrRect picture = {-(work->picture_width - work->width) / 2,
+                             -(work->picture_height - work->height) / 2, work->picture_width,
+                             work->picture_height};
     r->picture.flags[mjRND_SEGMENT] = r->picture.flags[mjRND_IDCOLOR] = segmentation;
-    mjr_render(all, &r->picture, &r->context);
-    mjr_readPixels(rgb, depth, all, &r->context);
+    mjr_render(picture, &r->picture, &r->context);
+    mjr_readPixels(rgb, depth, read, &r->context);
 }
 
 static void draw(void *argument)
@@ -149,9 +154,6 @@ static void draw(void *argument)
                             mjMAX(work->height, r->context.offHeight), &r->context);
         mjr_setBuffer(mjFB_OFFSCREEN, &r->context);
     }
-    /* Positions follow from the state; simulation works them out anew, so this changes nothing for it. */
-    mj_kinematics(r->scene->model, r->scene->data);
-    mj_camlight(r->scene->model, r->scene->data);
     mjv_updateScene(r->scene->model, r->scene->data, &r->shown, NULL, &camera, mjCAT_ALL, &r->picture);
     if (work->rgb || work->depth) render(work, false, work->rgb, work->depth);
     if (work->segmentation) render(work, true, r->codes, NULL);
@@ -182,33 +184,48 @@ static void codes_to_objects(const vipo_renderer *r, size_t n, int32_t *type, in
     }
 }
 
-vipo_status vipo_renderer_draw(vipo_renderer *renderer, int camera, int height, int width, uint8_t *rgb,
-                               float *depth, int32_t *type, int32_t *id, vipo_error *error)
+static vipo_status run_draw(draw_work *work, vipo_error *error)
 {
-    vipo_renderer *const r = renderer;
-    const size_t n = (size_t)height * (size_t)width;
-    VIPO_TRY(vipo_renderer_check_size(height, width, error));
-    if (camera < 0 || camera >= r->scene->model->ncam)
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "camera %d: the model has %d", camera,
+    vipo_renderer *const r = work->renderer;
+    VIPO_TRY(vipo_renderer_check_size(work->height, work->width, error));
+    if (work->camera < 0 || work->camera >= r->scene->model->ncam)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "camera %d: the model has %d", work->camera,
                          r->scene->model->ncam);
     if (r->broken)
         return vipo_fail(error, VIPO_INTERNAL, "the renderer failed before and cannot draw any more");
-    const bool segmentation = type || id;
-    if (segmentation && r->codes_size < 3 * n) {
-        unsigned char *const codes = realloc(r->codes, 3 * n);
-        if (!codes) return vipo_fail_memory(error, 3 * n, "a segmentation");
+    const size_t codes_size = 3 * (size_t)work->height * (size_t)work->width;
+    if (work->segmentation && r->codes_size < codes_size) {
+        unsigned char *const codes = realloc(r->codes, codes_size);
+        if (!codes) return vipo_fail_memory(error, codes_size, "a segmentation");
         r->codes = codes;
-        r->codes_size = 3 * n;
+        r->codes_size = codes_size;
     }
-    draw_work work = {r, camera, height, width, rgb, depth, segmentation};
     VIPO_TRY(vipo_gl_begin(r->gl, error));
-    const vipo_status status = vipo_mujoco_run(draw, &work, "drawing", error);
+    const vipo_status status = vipo_mujoco_run(draw, work, "drawing", error);
     vipo_gl_end(r->gl);
-    if (status != VIPO_OK) {
-        r->broken = true;
-        return status;
-    }
-    if (depth) depth_to_metres(r->scene, depth, n);
-    if (segmentation) codes_to_objects(r, n, type, id);
+    if (status != VIPO_OK) r->broken = true;
+    return status;
+}
+
+vipo_status vipo_renderer_draw(vipo_renderer *renderer, int camera, int height, int width, uint8_t *rgb,
+                               float *depth, int32_t *type, int32_t *id, vipo_error *error)
+{
+    const size_t n = (size_t)height * (size_t)width;
+    draw_work work = {renderer, camera, height, width, height, width, rgb, depth, type || id};
+    VIPO_TRY(run_draw(&work, error));
+    if (depth) depth_to_metres(renderer->scene, depth, n);
+    if (work.segmentation) codes_to_objects(renderer, n, type, id);
     return VIPO_OK;
+}
+
+vipo_status vipo_renderer_draw_middle(vipo_renderer *renderer, int camera, int picture_height,
+                                      int picture_width, int height, int width, uint8_t *rgb,
+                                      vipo_error *error)
+{
+    VIPO_TRY(vipo_renderer_check_size(picture_height, picture_width, error));
+    if (height > picture_height || width > picture_width)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "the middle %dx%d of a picture of %dx%d", width,
+                         height, picture_width, picture_height);
+    draw_work work = {renderer, camera, height, width, picture_height, picture_width, rgb, NULL, false};
+    return run_draw(&work, error);
 }

@@ -30,4 +30,10 @@ const char *vipo_renderer_device(const vipo_renderer *renderer);
 vipo_status vipo_renderer_draw(vipo_renderer *renderer, int camera, int height, int width, uint8_t *rgb,
                                float *depth, int32_t *type, int32_t *id, vipo_error *error);
 
+/* The middle [height][width] of the picture of picture_height x picture_width, without drawing the rest: the same bytes. Of
+ * an odd difference the larger half is cut from the end. */
+vipo_status vipo_renderer_draw_middle(vipo_renderer *renderer, int camera, int picture_height,
+                                      int picture_width, int height, int width, uint8_t *rgb,
+                                      vipo_error *error);
+
 #endif

@@ -195,7 +195,14 @@ static void step(void *argument)
     for (int i = 0; i < work->steps; i++) mj_step(work->model, work->data);
 }
 
-/* Runs one of the three, then looks at the counters of MuJoCo's warnings. */
+static void place(void *argument)
+{
+    const step_work *const work = argument;
+    mj_kinematics(work->model, work->data);
+    mj_camlight(work->model, work->data);
+}
+
+/* Runs one of them, then looks at the counters of MuJoCo's warnings. */
 static vipo_status simulate(vipo_scene *scene, void (*what)(void *), int steps, vipo_error *error)
 {
     step_work work = {scene->model, scene->data, steps};
@@ -228,6 +235,11 @@ vipo_status vipo_scene_forward(vipo_scene *scene, vipo_error *error)
 vipo_status vipo_scene_step(vipo_scene *scene, int n, vipo_error *error)
 {
     return simulate(scene, step, n, error);
+}
+
+vipo_status vipo_scene_place(vipo_scene *scene, vipo_error *error)
+{
+    return simulate(scene, place, 0, error);
 }
 
 vipo_status vipo_scene_find(const vipo_scene *scene, mjtObj type, const char *name, int *id,

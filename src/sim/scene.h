@@ -24,6 +24,9 @@ void vipo_scene_close(vipo_scene **scene);
 vipo_status vipo_scene_reset(vipo_scene *scene, vipo_error *error);
 vipo_status vipo_scene_forward(vipo_scene *scene, vipo_error *error);
 vipo_status vipo_scene_step(vipo_scene *scene, int n, vipo_error *error);
+/* Where everything is in the present state (mj_kinematics, mj_camlight), for pictures. Simulation works it out anew, so this
+ * changes nothing for it. */
+vipo_status vipo_scene_place(vipo_scene *scene, vipo_error *error);
 
 /* Number of the object with that name; VIPO_MISMATCH if the model has none. */
 vipo_status vipo_scene_find(const vipo_scene *scene, mjtObj type, const char *name, int *id,

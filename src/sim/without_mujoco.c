@@ -171,3 +171,28 @@ vipo_status vipo_sim_replay(vipo_sim *sim, const char *path, vipo_sim_replay_res
     memset(out, 0, sizeof *out);
     return absent(error);
 }
+
+const char *vipo_sim_task_phrase(int task, int i)
+{
+    (void)task, (void)i;
+    return NULL;
+}
+
+const char *vipo_sim_task_held_out_phrase(int task, int i)
+{
+    (void)task, (void)i;
+    return NULL;
+}
+
+void vipo_sim_default_collect_options(vipo_sim_collect_options *options)
+{
+    memset(options, 0, sizeof *options);
+}
+
+vipo_status vipo_sim_collect(const char *folder, const vipo_sim_collect_options *options,
+                             vipo_sim_collect_result *out, vipo_error *error)
+{
+    (void)folder, (void)options;
+    memset(out, 0, sizeof *out);
+    return absent(error);
+}

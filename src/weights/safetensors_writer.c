@@ -110,16 +110,34 @@ static vipo_status put_halves(vipo_safetensors_writer *w, const char *name, cons
     return VIPO_OK;
 }
 
-vipo_status vipo_safetensors_writer_add(vipo_safetensors_writer *w, const float *values, vipo_error *error)
+/* The next entry of the header. */
+static vipo_status next_entry(vipo_safetensors_writer *w, const vipo_tensor_entry **entry, size_t *count,
+                              size_t *bytes, vipo_error *error)
 {
     if (w->next == w->count)
         return vipo_fail(error, VIPO_INTERNAL, "%s: more tensors than its header lists", w->output.path);
-    const vipo_tensor_entry *entry = &w->entries[w->next++];
+    *entry = &w->entries[w->next++];
+    if (!entry_bytes(*entry, w->dtype, count, bytes))
+        return vipo_fail(error, VIPO_INTERNAL, "%s: tensor %s is too large", w->output.path, (*entry)->name);
+    return VIPO_OK;
+}
+
+vipo_status vipo_safetensors_writer_add(vipo_safetensors_writer *w, const float *values, vipo_error *error)
+{
+    const vipo_tensor_entry *entry;
     size_t count, bytes;
-    if (!entry_bytes(entry, w->dtype, &count, &bytes))
-        return vipo_fail(error, VIPO_INTERNAL, "%s: tensor %s is too large", w->output.path, entry->name);
+    VIPO_TRY(next_entry(w, &entry, &count, &bytes, error));
     return w->dtype == VIPO_DTYPE_F32 ? vipo_file_output_write(&w->output, values, bytes, error)
                                       : put_halves(w, entry->name, values, count, error);
+}
+
+vipo_status vipo_safetensors_writer_add_double(vipo_safetensors_writer *w, const double *values,
+                                               vipo_error *error)
+{
+    const vipo_tensor_entry *entry;
+    size_t count, bytes;
+    VIPO_TRY(next_entry(w, &entry, &count, &bytes, error));
+    return vipo_file_output_write(&w->output, values, bytes, error);
 }
 
 vipo_status vipo_safetensors_writer_commit(vipo_safetensors_writer *w, vipo_error *error)
