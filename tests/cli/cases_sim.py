@@ -196,3 +196,76 @@ case("sim", "replay: no episode", "sim replay -t hammer", code=2, err="--episode
 case("sim", "replay: no file", "sim replay -t hammer --episode none.safetensors", code=1, err="none.safetensors: ")
 case("sim", "replay: no recording", "sim replay -t hammer --episode {no_npy}", code=1, err="no.npy: ")
 case("sim", "replay: another task", "sim replay -t hammer --episode {golden}", code=1, err="init/qpos: expected shape \\[17\\]")
+
+
+# ---- sim collect ----------------------------------------------------------------------------------------
+
+COLLECT = "sim collect -t handle-press -c corner -n 1 --size 32x24 --picture 64x48 --max-frames 4 --shadow-size -1 --multisamples -1 "
+
+
+@special("sim", "collect")
+def collect(run):
+    code, out, err = run.run(COLLECT + "-o parent/set --json")
+    expect(code == 0 and not err, "exit status %d: %s", code, err)
+    result = json.loads(out)
+    expect([result[name] for name in ("episodes", "clips", "frames", "earlier", "skipped")] == [1, 1, 4, 0, 0], "%s", result)
+    expect(result["worst_psnr"] > 38, "%s", result)
+    folder = os.path.join(run.folder, "parent", "set")
+    with open(os.path.join(folder, "index.jsonl")) as file:
+        clip, = [json.loads(line) for line in file]
+    expect((clip["task"], clip["camera"], clip["seed"], clip["height"], clip["width"]) == ("handle-press", "corner", 0, 24, 32), "%s", clip)
+    expect(clip["text"] == "handle press" and len(clip["texts"]) == 10 and len(clip["held_out_texts"]) == 2, "%s", clip)
+    expect(len(set(clip["texts"] + clip["held_out_texts"])) == 12, "%s", clip)
+    expect(len(clip["steps"]) == 4 and clip["steps"][0] == 0 and clip["steps"][-1] == clip["first_success"] + 10, "%s", clip)
+    expect(os.path.getsize(os.path.join(folder, clip["video"])) == result["video_bytes"], "%s", result)
+    code, out, err = run.run("sim replay -t handle-press --json --episode parent/set/" + clip["episode"])
+    expect(code == 0 and json.loads(out)["max_obs_diff"] < 1e-9, "replay: %s%s", out, err)
+    code, out, err = run.run(COLLECT + "-o parent/set")
+    expect(code == 0 and "1 of the episodes were there before" in out, "again: %s%s", out, err)
+    code, out, err = run.run(COLLECT + "-o parent/set --seed 5")
+    expect(code == 1, "exit status %d", code)
+    expect_one_line(err, "begun with seed 0, not 5: give the same options or another folder")
+
+
+@special("sim", "collect: interrupted")
+def collect_interrupted(run):
+    line = "sim collect -n 50 -w 1 -o set".split()
+    process = subprocess.Popen([run.vipo] + line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=run.folder)
+    time.sleep(2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    expect(process.returncode == 130, "exit status %d", process.returncode)
+    expect_one_line(err, "interrupted; [0-9]+ complete episodes are in set, the same command goes on from there")
+    left = [name for folder in ("", "videos", "episodes") for name in os.listdir(os.path.join(run.folder, "set", folder)) if name.endswith(".tmp")]
+    expect(not left, "left behind: %s", left)
+
+
+@special("sim", "collect: a full disk")
+def collect_full(run):
+    # files of at most 8 blocks of 512 bytes: the first episode's is larger
+    process = subprocess.run(["bash", "-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" " + COLLECT + "-o set", run.vipo],
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=run.folder)
+    expect(process.returncode == 1, "exit status %d: %s", process.returncode, process.stderr)
+    expect_one_line(process.stderr, "set/episodes/handle-press_00000.safetensors: cannot write: File too large")
+
+
+case("sim", "collect: no folder", "sim collect -t hammer", code=2, err="--out DIR is missing")
+case("sim", "collect: unknown task", "sim collect -o set -t hammer,doors", code=1, err='unknown task "doors", expected one of ' + ", ".join(TASKS))
+case("sim", "collect: a task twice", "sim collect -o set -t hammer,hammer", code=1, err="task hammer is there twice")
+case("sim", "collect: unknown camera", "sim collect -o set -c corner4", code=1, err="unknown camera 'corner4', expected corner")
+case("sim", "collect: larger than the picture", "sim collect -o set --size 640x480", code=1, err="frames of 640x480: expected at most .*320x240")
+case("sim", "collect: size", "sim collect -o set --size 640", code=2, err="--size 640: expected WIDTHxHEIGHT")
+case("sim", "collect: lossless with a quality", "sim collect -o set --lossless --crf 3", code=2, err="--lossless has no --crf")
+case("sim", "collect: stride and frames", "sim collect -o set --stride 3 --max-frames 9", code=2, err="one of --stride and --max-frames")
+case("sim", "collect: unknown profile", "sim collect -o set --profile v3", code=2, err="expected farama-v3 or avdc-v2")
+
+
+@special("sim", "collect: another folder")
+def collect_elsewhere(run):
+    os.mkdir(os.path.join(run.folder, "set"))
+    with open(os.path.join(run.folder, "set", "notes.txt"), "w") as file:
+        file.write("mine")
+    code, out, err = run.run(COLLECT + "-o set")
+    expect(code == 1, "exit status %d", code)
+    expect_one_line(err, "set: the folder holds other files, expected a new or empty one")
+    expect(os.listdir(os.path.join(run.folder, "set")) == ["notes.txt"], "files were added")
