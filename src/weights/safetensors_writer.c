@@ -124,8 +124,8 @@ static vipo_status next_entry(vipo_safetensors_writer *w, const vipo_tensor_entr
 
 vipo_status vipo_safetensors_writer_add(vipo_safetensors_writer *w, const float *values, vipo_error *error)
 {
-    const vipo_tensor_entry *entry;
-    size_t count, bytes;
+    const vipo_tensor_entry *entry = NULL;
+    size_t count = 0, bytes = 0;
     VIPO_TRY(next_entry(w, &entry, &count, &bytes, error));
     return w->dtype == VIPO_DTYPE_F32 ? vipo_file_output_write(&w->output, values, bytes, error)
                                       : put_halves(w, entry->name, values, count, error);
@@ -134,8 +134,8 @@ vipo_status vipo_safetensors_writer_add(vipo_safetensors_writer *w, const float 
 vipo_status vipo_safetensors_writer_add_double(vipo_safetensors_writer *w, const double *values,
                                                vipo_error *error)
 {
-    const vipo_tensor_entry *entry;
-    size_t count, bytes;
+    const vipo_tensor_entry *entry = NULL;
+    size_t count = 0, bytes = 0;
     VIPO_TRY(next_entry(w, &entry, &count, &bytes, error));
     return vipo_file_output_write(&w->output, values, bytes, error);
 }
