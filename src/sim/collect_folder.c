@@ -20,20 +20,6 @@ enum { SUBFOLDERS = 2, MOST_EPISODES = 1000000, MOST_WORKERS = 256 };
 
 /* ---- options ------------------------------------------------------------------------------------------------ */
 
-void vipo_sim_default_collect_options(vipo_sim_collect_options *options)
-{
-    memset(options, 0, sizeof *options);
-    vipo_sim_default_options(&options->sim);
-    options->sim.shadow_size = 1024;
-    options->episodes = 20;
-    options->picture_height = 240;
-    options->picture_width = 320;
-    options->height = options->width = 128;
-    options->max_frames = 45;
-    options->crf = 22;
-    options->min_psnr = 38;
-}
-
 static vipo_status check_number(const char *name, double value, double low, double high, vipo_error *error)
 {
     if (value >= low && value <= high) return VIPO_OK;

@@ -184,11 +184,6 @@ const char *vipo_sim_task_held_out_phrase(int task, int i)
     return NULL;
 }
 
-void vipo_sim_default_collect_options(vipo_sim_collect_options *options)
-{
-    memset(options, 0, sizeof *options);
-}
-
 vipo_status vipo_sim_collect(const char *folder, const vipo_sim_collect_options *options,
                              vipo_sim_collect_result *out, vipo_error *error)
 {
