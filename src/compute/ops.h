@@ -58,10 +58,30 @@ typedef enum vipo_weight_kind {
 /* Taps of a kind: 1, 9, 9, 9, 3. */
 int vipo_weight_taps(vipo_weight_kind kind);
 
+/* How a convolution is computed. Winograd's algorithms (Lavin and Gray 2015) trade products for sums and need
+ * weights of their own, so the method is chosen before packing; a table may know only some for a kind. */
+typedef enum vipo_method {
+    VIPO_METHOD_DIRECT,
+    VIPO_METHOD_WINOGRAD_2, /* F(2x2, 3x3): 16 products for 4 outputs, in place of 36 */
+    VIPO_METHOD_WINOGRAD_4, /* F(4x4, 3x3): 36 for 16 in place of 144; over frames F(4, 3): 6 for 4 in place of 12 */
+    VIPO_METHODS
+} vipo_method;
+
+/* "direct", "winograd2", "winograd4" */
+const char *vipo_method_name(vipo_method method);
+
+/* A layer whose weights are to be packed, and the size of its input maps; a linear layer has 1 x 1 x 1. */
+typedef struct vipo_layer {
+    vipo_weight_kind kind;
+    int in, out;
+    int frames, height, width;
+} vipo_layer;
+
 /* Weights in the layout of one table. data is owned by whoever allocated it (see vipo_ops.packed_floats);
  * bias follows the weights inside the same block. */
 typedef struct vipo_packed {
     vipo_weight_kind kind;
+    vipo_method method;
     int in, out;
     const float *data;
     const float *bias; /* [out rounded up to the table's panel], zeros where the layer has none */
@@ -158,11 +178,16 @@ typedef struct vipo_ops {
     const char *name;
     bool (*supported)(void); /* by this CPU */
 
+    /* Can this layer be computed by this method? Direct always can. */
+    bool (*knows)(const vipo_layer *layer, vipo_method method);
+    /* A method that suits the layer on most processors; depends on its arguments alone. */
+    vipo_method (*choose)(const vipo_layer *layer);
+
     /* Size of a packed weight, bias included, and packing. weights: PyTorch layout, [out][in][taps]; bias
-     * may be NULL; memory has packed_floats floats at a 64-byte boundary. */
-    size_t (*packed_floats)(vipo_weight_kind kind, int in, int out);
-    void (*pack)(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
-                 float *memory, vipo_packed *packed);
+     * may be NULL; memory has packed_floats floats at a 64-byte boundary. The pool shares out the work. */
+    size_t (*packed_floats)(const vipo_layer *layer, vipo_method method);
+    void (*pack)(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
+                 float *memory, vipo_packed *packed, vipo_pool *pool);
 
     /* Scratch bytes per thread that an op needs for these shapes (data pointers are not looked at). */
     size_t (*conv_space_scratch)(const vipo_conv_space *args);

@@ -30,6 +30,12 @@ int vipo_weight_taps(vipo_weight_kind kind)
     return 0;
 }
 
+const char *vipo_method_name(vipo_method method)
+{
+    static const char *const names[VIPO_METHODS] = {"direct", "winograd2", "winograd4"};
+    return (unsigned)method < VIPO_METHODS ? names[method] : "unknown";
+}
+
 const vipo_ops *vipo_ops_available(int i)
 {
     for (int j = 0; j < TABLES; j++)

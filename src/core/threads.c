@@ -190,7 +190,7 @@ int vipo_pool_threads(const vipo_pool *pool)
 void vipo_pool_run(vipo_pool *pool, int n, void (*task)(void *arg, int i, int thread), void *arg)
 {
     if (n <= 0) return;
-    if (pool->threads == 1 || n == 1) {
+    if (!pool || pool->threads == 1 || n == 1) {
         for (int i = 0; i < n; i++) task(arg, i, 0);
         return;
     }

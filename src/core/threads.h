@@ -14,7 +14,8 @@ void vipo_pool_close(vipo_pool **pool);
 int vipo_pool_threads(const vipo_pool *pool);
 
 /* Runs task(arg, i, thread) for every i in [0, n), thread in [0, threads), and returns when all are done.
- * Tasks are handed out in increasing order, one at a time. One caller at a time; not reentrant. */
+ * Tasks are handed out in increasing order, one at a time. One caller at a time; not reentrant. pool NULL: the
+ * caller does them all. */
 void vipo_pool_run(vipo_pool *pool, int n, void (*task)(void *arg, int i, int thread), void *arg);
 
 /* Number of cores this process may use, >= 1. */

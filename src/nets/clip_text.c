@@ -21,7 +21,8 @@ static vipo_status linear(vipo_weight_store *store, const char *prefix, const ch
 {
     char full[160];
     snprintf(full, sizeof full, "%s%s", prefix, name);
-    return vipo_weight_store_packed(store, full, VIPO_WEIGHT_LINEAR, 2, in, out, true, packed, error);
+    const vipo_layer layer = vipo_linear_layer(in, out);
+    return vipo_weight_store_packed(store, full, &layer, 2, true, packed, error);
 }
 
 static vipo_status open_layer(vipo_clip_layer *layer, const vipo_text_config *c, int i,
@@ -56,15 +57,16 @@ static vipo_status open_all(vipo_clip_text *out, vipo_error *error)
     return vector(&out->store, "text_model.final_layer_norm.", "bias", c->width, &out->final_bias, error);
 }
 
-vipo_status vipo_clip_text_open(vipo_clip_text *out, const vipo_text_config *config, const vipo_ops *ops,
-                                const vipo_weight_source *source, const vipo_callbacks *callbacks,
-                                vipo_error *error)
+vipo_status vipo_clip_text_open(vipo_clip_text *out, const vipo_text_config *config,
+                                const vipo_packer *packer, const vipo_weight_source *source,
+                                const vipo_callbacks *callbacks, vipo_error *error)
 {
     memset(out, 0, sizeof *out);
     out->config = *config;
-    out->store = (vipo_weight_store){.ops = ops, .source = source, .callbacks = callbacks};
+    out->store = (vipo_weight_store){.packer = *packer, .source = source, .callbacks = callbacks};
     const vipo_status status = open_all(out, error);
     out->store.source = NULL;
+    out->store.packer.pool = NULL;
     out->store.callbacks = NULL;
     if (status != VIPO_OK) vipo_clip_text_close(out);
     return status;

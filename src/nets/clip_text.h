@@ -24,9 +24,9 @@ typedef struct vipo_clip_text {
     vipo_clip_layer layers[VIPO_MAX_TEXT_LAYERS];
 } vipo_clip_text;
 
-vipo_status vipo_clip_text_open(vipo_clip_text *out, const vipo_text_config *config, const vipo_ops *ops,
-                                const vipo_weight_source *source, const vipo_callbacks *callbacks,
-                                vipo_error *error);
+vipo_status vipo_clip_text_open(vipo_clip_text *out, const vipo_text_config *config,
+                                const vipo_packer *packer, const vipo_weight_source *source,
+                                const vipo_callbacks *callbacks, vipo_error *error);
 void vipo_clip_text_close(vipo_clip_text *text);
 
 size_t vipo_clip_text_scratch(const vipo_clip_text *text, const vipo_ops *ops); /* bytes per thread */

@@ -24,7 +24,8 @@ static vipo_status linear(vipo_weight_store *store, const char *prefix, const ch
 {
     char full[160];
     snprintf(full, sizeof full, "%s.%s", prefix, name);
-    return vipo_weight_store_packed(store, full, VIPO_WEIGHT_LINEAR, 2, in, out, has_bias, packed, error);
+    const vipo_layer layer = vipo_linear_layer(in, out);
+    return vipo_weight_store_packed(store, full, &layer, 2, has_bias, packed, error);
 }
 
 static vipo_status open_layer(vipo_perceiver_layer *layer, const vipo_perceiver *p, int i,

@@ -99,6 +99,14 @@ int vipo_program_channels(const vipo_program *program, vipo_value map)
     return value_at(program, map)->channels;
 }
 
+void vipo_program_map_size(const vipo_program *program, vipo_value map, int *frames, int *height, int *width)
+{
+    const struct value *v = value_at(program, map);
+    *frames = v->frames;
+    *height = v->height;
+    *width = v->width;
+}
+
 vipo_value vipo_program_external(vipo_program *program, int frames, int height, int width, int channels)
 {
     return add_value(program, (struct value){.frames = frames,

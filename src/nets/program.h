@@ -22,6 +22,7 @@ vipo_value vipo_program_external(vipo_program *program, int frames, int height, 
 /* True once a call has failed for want of memory; values are stand-ins from then on. */
 bool vipo_program_failed(const vipo_program *program);
 int vipo_program_channels(const vipo_program *program, vipo_value map);
+void vipo_program_map_size(const vipo_program *program, vipo_value map, int *frames, int *height, int *width);
 
 /* One or two maps beside each other along channels. */
 typedef struct vipo_concat {

@@ -35,14 +35,19 @@ static void check_program(builder *b)
         b->status = vipo_program_finish(b->program, b->error);
 }
 
-/* Loads "<name>.weight" and ".bias"; a stand-in after a failure, so that the walk can go on harmlessly. */
-static const vipo_packed *load(builder *b, const char *name, vipo_weight_kind kind, int rank, int in, int out)
+/* Loads "<name>.weight" and ".bias" of a layer over `map`, or of a linear one if there is none; a stand-in
+ * after a failure, so that the walk can go on harmlessly. */
+static const vipo_packed *load(builder *b, const char *name, vipo_weight_kind kind, int rank, int in, int out,
+                               vipo_value map)
 {
     static const vipo_packed nothing = {.kind = VIPO_WEIGHT_LINEAR, .in = 1, .out = 1};
     const vipo_packed *packed = &nothing;
     check_program(b);
+    vipo_layer layer = {kind, in, out, 1, 1, 1};
+    if (map != VIPO_NO_VALUE)
+        vipo_program_map_size(b->program, map, &layer.frames, &layer.height, &layer.width);
     if (b->status == VIPO_OK)
-        keep(b, vipo_weight_store_packed(b->store, name, kind, rank, in, out, true, &packed, b->error));
+        keep(b, vipo_weight_store_packed(b->store, name, &layer, rank, true, &packed, b->error));
     return packed;
 }
 
@@ -92,11 +97,11 @@ static vipo_value conv_pair(builder *b, const char *name, vipo_concat in, vipo_w
                                    .norm = extras->norm,
                                    .silu = extras->norm != VIPO_NO_VALUE,
                                    .silu_name = extras->silu_name,
-                                   .weights = load(b, full, kind, 4, in_channels, out_channels)};
+                                   .weights = load(b, full, kind, 4, in_channels, out_channels, in.maps[0])};
     const vipo_value h = vipo_program_conv_space(b->program, name, &space);
     snprintf(full, sizeof full, "%s.temporal_conv", name);
     const vipo_time_step time = {.in = h,
-                                 .weights = load(b, full, VIPO_WEIGHT_TIME, 3, out_channels, out_channels),
+                                 .weights = load(b, full, VIPO_WEIGHT_TIME, 3, out_channels, out_channels, h),
                                  .embedding = extras->embedding,
                                  .residual = extras->residual,
                                  .skip = extras->skip,
@@ -165,7 +170,7 @@ static vipo_value residual_block(builder *b, const char *name, vipo_concat x, in
         char full[NAME_ROOM + 16];
         snprintf(full, sizeof full, "%s.spatial_conv", other);
         out.skip = x;
-        out.skip_weights = load(b, full, VIPO_WEIGHT_LINEAR, 4, in_channels, out_channels);
+        out.skip_weights = load(b, full, VIPO_WEIGHT_LINEAR, 4, in_channels, out_channels, x.maps[0]);
         out.skip_name = other;
     } else if (x.count == 1) {
         out.residual = x.maps[0];
@@ -198,13 +203,13 @@ static vipo_value attention_block(builder *b, const char *name, vipo_value x)
     snprintf(full, sizeof full, "%s.qkv", name);
     const vipo_space_step qkv = {.in = vipo_single(x),
                                  .norm = norm,
-                                 .weights = load(b, full, VIPO_WEIGHT_LINEAR, 3, channels, 3 * channels)};
+                                 .weights = load(b, full, VIPO_WEIGHT_LINEAR, 3, channels, 3 * channels, x)};
     const vipo_value heads = vipo_program_conv_space(b->program, full, &qkv);
     snprintf(full, sizeof full, "%s.attention", name);
     const vipo_value mixed = vipo_program_attention(b->program, full, heads, b->unet->config.head_channels);
     snprintf(full, sizeof full, "%s.proj_out", name);
     const vipo_time_step projection = {.in = mixed,
-                                       .weights = load(b, full, VIPO_WEIGHT_LINEAR, 3, channels, channels),
+                                       .weights = load(b, full, VIPO_WEIGHT_LINEAR, 3, channels, channels, x),
                                        .embedding = -1,
                                        .residual = x,
                                        .external = VIPO_NO_VALUE};
@@ -294,7 +299,7 @@ static void build_unet(builder *b)
     vipo_program_label(b->program, v, "out");
 }
 
-vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, const vipo_ops *ops,
+vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, const vipo_packer *packer,
                              const vipo_weight_source *source, size_t expected,
                              const vipo_callbacks *callbacks, vipo_error *error)
 {
@@ -302,15 +307,15 @@ vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, c
     out->config = *config;
     out->embedding_width = 4 * config->model_channels;
     out->store = (vipo_weight_store){
-        .ops = ops, .source = source, .callbacks = callbacks, .expected_parameters = expected};
+        .packer = *packer, .source = source, .callbacks = callbacks, .expected_parameters = expected};
     builder b = {.unet = out, .store = &out->store, .error = error};
 
     const int mc = config->model_channels, width = out->embedding_width;
     b.status = vipo_program_open(&out->program, error);
     b.program = out->program;
     if (b.status == VIPO_OK) {
-        out->time_in = load(&b, "time_embed.0", VIPO_WEIGHT_LINEAR, 2, mc, width);
-        out->time_out = load(&b, "time_embed.2", VIPO_WEIGHT_LINEAR, 2, width, width);
+        out->time_in = load(&b, "time_embed.0", VIPO_WEIGHT_LINEAR, 2, mc, width, VIPO_NO_VALUE);
+        out->time_out = load(&b, "time_embed.2", VIPO_WEIGHT_LINEAR, 2, width, width, VIPO_NO_VALUE);
     }
     if (b.status == VIPO_OK)
         keep(&b, vipo_perceiver_open(&out->perceiver, &config->perceiver, config->token_channels, width,
@@ -324,6 +329,7 @@ vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, c
     free(b.embedding_bias);
     if (b.status == VIPO_OK) keep(&b, vipo_program_finish(out->program, error));
     out->store.source = NULL;
+    out->store.packer.pool = NULL;
     out->store.callbacks = NULL;
     if (b.status != VIPO_OK) vipo_unet3d_close(out);
     return b.status;

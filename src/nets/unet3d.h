@@ -31,7 +31,7 @@ typedef struct vipo_unet3d {
 
 /* Parameter names are those of AVDC's UNetModel.state_dict(). `expected` is the number of parameters for
  * progress, 0 if unknown. */
-vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, const vipo_ops *ops,
+vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, const vipo_packer *packer,
                              const vipo_weight_source *source, size_t expected,
                              const vipo_callbacks *callbacks, vipo_error *error);
 void vipo_unet3d_close(vipo_unet3d *unet);

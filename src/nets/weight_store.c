@@ -71,35 +71,35 @@ vipo_status vipo_weight_store_vector(vipo_weight_store *store, const char *name,
     return vipo_weight_store_tensor(store, name, 1, shape, out, error);
 }
 
-static vipo_status pack(vipo_weight_store *store, vipo_weight_kind kind, int in, int out,
-                        const float *weights, const float *bias, const vipo_packed **packed,
-                        vipo_error *error)
+static vipo_status pack(vipo_weight_store *store, const vipo_layer *layer, const float *weights,
+                        const float *bias, const vipo_packed **packed, vipo_error *error)
 {
     struct vipo_weight_block *block = NULL;
-    VIPO_TRY(add_block(store, store->ops->packed_floats(kind, in, out), &block, error));
-    store->ops->pack(kind, in, out, weights, bias, block->memory, &block->packed);
+    const vipo_method method = store->packer.ops->choose(layer);
+    VIPO_TRY(add_block(store, store->packer.ops->packed_floats(layer, method), &block, error));
+    store->packer.ops->pack(layer, method, weights, bias, block->memory, &block->packed, store->packer.pool);
     *packed = &block->packed;
     return VIPO_OK;
 }
 
-vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name, vipo_weight_kind kind,
-                                     int rank, int in, int out, bool has_bias, const vipo_packed **packed,
-                                     vipo_error *error)
+vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name, const vipo_layer *layer,
+                                     int rank, bool has_bias, const vipo_packed **packed, vipo_error *error)
 {
-    const size_t taps = (size_t)vipo_weight_taps(kind), count = (size_t)out * (size_t)in * taps;
+    const size_t taps = (size_t)vipo_weight_taps(layer->kind);
+    const size_t in = (size_t)layer->in, out = (size_t)layer->out, count = out * in * taps;
     const size_t side = rank == 4 && taps == 9 ? 3 : taps == 3 ? 3 : 1;
-    const size_t shape[4] = {(size_t)out, (size_t)in, side, side};
+    const size_t shape[4] = {out, in, side, side};
     char full[256];
-    float *temporary = vipo_aligned_calloc(count + (size_t)out, sizeof *temporary);
+    float *temporary = vipo_aligned_calloc(count + out, sizeof *temporary);
     if (!temporary) return vipo_fail_memory(error, count * sizeof *temporary, "weights");
     snprintf(full, sizeof full, "%s.weight", name);
     vipo_status status = read_tensor(store, full, rank, shape, count, temporary, error);
     if (status == VIPO_OK && has_bias) {
         snprintf(full, sizeof full, "%s.bias", name);
-        status = read_tensor(store, full, 1, shape, (size_t)out, temporary + count, error);
+        status = read_tensor(store, full, 1, shape, out, temporary + count, error);
     }
     if (status == VIPO_OK)
-        status = pack(store, kind, in, out, temporary, has_bias ? temporary + count : NULL, packed, error);
+        status = pack(store, layer, temporary, has_bias ? temporary + count : NULL, packed, error);
     vipo_aligned_free(temporary);
     return status;
 }
@@ -107,5 +107,6 @@ vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name,
 vipo_status vipo_weight_store_linear(vipo_weight_store *store, int in, int out, const float *weights,
                                      const float *bias, const vipo_packed **packed, vipo_error *error)
 {
-    return pack(store, VIPO_WEIGHT_LINEAR, in, out, weights, bias, packed, error);
+    const vipo_layer layer = vipo_linear_layer(in, out);
+    return pack(store, &layer, weights, bias, packed, error);
 }

@@ -5,8 +5,14 @@
 #include "compute/ops.h"
 #include "weights/weight_source.h"
 
-typedef struct vipo_weight_store {
+/* For whom weights are packed, and with whose hands. */
+typedef struct vipo_packer {
     const vipo_ops *ops;
+    vipo_pool *pool; /* used while filling only; NULL: the caller alone */
+} vipo_packer;
+
+typedef struct vipo_weight_store {
+    vipo_packer packer;
     const vipo_weight_source *source; /* used while filling only */
     const vipo_callbacks *callbacks;  /* used while filling only */
     struct vipo_weight_block *blocks; /* list of what is owned */
@@ -25,10 +31,15 @@ vipo_status vipo_weight_store_vector(vipo_weight_store *store, const char *name,
                                      vipo_error *error);
 
 /* "<name>.weight" of rank 2 (linear), 3 (time taps, or 1 tap) or 4 (3x3 or 1x1) as `rank` says, and
- * "<name>.bias" if has_bias; packed for the table. */
-vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name, vipo_weight_kind kind,
-                                     int rank, int in, int out, bool has_bias, const vipo_packed **packed,
-                                     vipo_error *error);
+ * "<name>.bias" if has_bias; packed for the table and the method that it chooses. */
+vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name, const vipo_layer *layer,
+                                     int rank, bool has_bias, const vipo_packed **packed, vipo_error *error);
+
+/* A layer that sees no maps. */
+static inline vipo_layer vipo_linear_layer(int in, int out)
+{
+    return (vipo_layer){VIPO_WEIGHT_LINEAR, in, out, 1, 1, 1};
+}
 
 /* Packs a linear layer from memory: weights [out][in], bias [out]. */
 vipo_status vipo_weight_store_linear(vipo_weight_store *store, int in, int out, const float *weights,

@@ -61,7 +61,8 @@ static size_t count_parameters(const vipo_safetensors *file)
     return n;
 }
 
-static vipo_status load_unet(vipo_model *model, const vipo_callbacks *callbacks, vipo_error *error)
+static vipo_status load_unet(vipo_model *model, const vipo_packer *packer, const vipo_callbacks *callbacks,
+                             vipo_error *error)
 {
     char path[VIPO_PATH_ROOM];
     VIPO_TRY(vipo_model_path(path, model->folder, "unet.safetensors", error));
@@ -76,8 +77,8 @@ static vipo_status load_unet(vipo_model *model, const vipo_callbacks *callbacks,
         goto done;
     }
     const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
-    VIPO_TRY_GOTO(vipo_unet3d_open(model->unet, &model->config.unet, model->ops, &source,
-                                   count_parameters(file), callbacks, error),
+    VIPO_TRY_GOTO(vipo_unet3d_open(model->unet, &model->config.unet, packer, &source, count_parameters(file),
+                                   callbacks, error),
                   done);
     int unused;
     const char *name = vipo_safetensors_reader_unused(&reader, &unused);
@@ -92,7 +93,8 @@ done:
     return status;
 }
 
-static vipo_status load_text(vipo_model *model, const vipo_callbacks *callbacks, vipo_error *error)
+static vipo_status load_text(vipo_model *model, const vipo_packer *packer, const vipo_callbacks *callbacks,
+                             vipo_error *error)
 {
     char path[VIPO_PATH_ROOM], merges[VIPO_PATH_ROOM];
     VIPO_TRY(vipo_model_path(path, model->folder, "vocab.json", error));
@@ -113,7 +115,7 @@ static vipo_status load_text(vipo_model *model, const vipo_callbacks *callbacks,
     if (status == VIPO_OK) {
         const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
         /* published files also hold the vision tower and projections: other tensors are not looked at */
-        status = vipo_clip_text_open(model->text, &model->config.text, model->ops, &source, callbacks, error);
+        status = vipo_clip_text_open(model->text, &model->config.text, packer, &source, callbacks, error);
         if (status != VIPO_OK) {
             free(model->text);
             model->text = NULL;
@@ -135,9 +137,15 @@ static vipo_status open_parts(vipo_model *model, const vipo_model_options *optio
     VIPO_TRY(vipo_ops_find(&model->ops, options->compute, error));
     VIPO_TRY(vipo_schedule_open(&model->schedule, model->config.diffusion.timesteps, error));
     const bool has_text = model->config.has_text && exists(model->folder, "text_encoder.safetensors");
-    if ((options->parts & VIPO_MODEL_TEXT) && has_text) VIPO_TRY(load_text(model, options->callbacks, error));
-    if (options->parts & VIPO_MODEL_UNET) VIPO_TRY(load_unet(model, options->callbacks, error));
-    return VIPO_OK;
+    vipo_packer packer = {.ops = model->ops};
+    VIPO_TRY(vipo_pool_open(&packer.pool, 0, error));
+    vipo_status status = VIPO_OK;
+    if ((options->parts & VIPO_MODEL_TEXT) && has_text)
+        status = load_text(model, &packer, options->callbacks, error);
+    if (status == VIPO_OK && (options->parts & VIPO_MODEL_UNET))
+        status = load_unet(model, &packer, options->callbacks, error);
+    vipo_pool_close(&packer.pool);
+    return status;
 }
 
 vipo_status vipo_model_open(vipo_model **out, const char *folder, const vipo_model_options *options,

@@ -28,17 +28,22 @@ static vipo_status note(void *user, const char *name, int rank, const size_t *sh
 }
 
 /* Packing for a network that is never run. */
-static size_t no_floats(vipo_weight_kind kind, int in, int out)
+static size_t no_floats(const vipo_layer *layer, vipo_method method)
 {
-    (void)kind, (void)in, (void)out;
+    (void)layer, (void)method;
     return 1;
 }
 
-static void pack_nothing(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
-                         float *memory, vipo_packed *packed)
+static void pack_nothing(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
+                         float *memory, vipo_packed *packed, vipo_pool *pool)
 {
-    (void)weights, (void)bias;
-    *packed = (vipo_packed){.kind = kind, .in = in, .out = out, .data = memory, .bias = memory};
+    (void)weights, (void)bias, (void)pool;
+    *packed = (vipo_packed){.kind = layer->kind,
+                            .method = method,
+                            .in = layer->in,
+                            .out = layer->out,
+                            .data = memory,
+                            .bias = memory};
 }
 
 static vipo_ops listing_ops(void)
@@ -55,7 +60,8 @@ vipo_status vipo_tensor_list_unet(vipo_tensor_list *list, const vipo_unet_config
     const vipo_weight_source source = {.user = list, .read = note};
     vipo_unet3d *unet = calloc(1, sizeof *unet);
     if (!unet) return vipo_fail_memory(error, sizeof *unet, "a network");
-    const vipo_status status = vipo_unet3d_open(unet, config, &ops, &source, 0, NULL, error);
+    const vipo_status status =
+        vipo_unet3d_open(unet, config, &(vipo_packer){.ops = &ops}, &source, 0, NULL, error);
     if (status == VIPO_OK) vipo_unet3d_close(unet);
     free(unet);
     return status;
@@ -67,7 +73,8 @@ vipo_status vipo_tensor_list_text(vipo_tensor_list *list, const vipo_text_config
     const vipo_weight_source source = {.user = list, .read = note};
     vipo_clip_text *text = calloc(1, sizeof *text);
     if (!text) return vipo_fail_memory(error, sizeof *text, "a text encoder");
-    const vipo_status status = vipo_clip_text_open(text, config, &ops, &source, NULL, error);
+    const vipo_status status =
+        vipo_clip_text_open(text, config, &(vipo_packer){.ops = &ops}, &source, NULL, error);
     if (status == VIPO_OK) vipo_clip_text_close(text);
     free(text);
     return status;

@@ -248,12 +248,17 @@ static vipo_map map_of(const checkop_problem *p, int buffer, int first, int n, i
                       .channels = channels};
 }
 
-static void pack(checkop_call *call, int i, vipo_weight_kind kind, int in, int out, const float *weights,
-                 const float *bias)
+static void pack(checkop_call *call, const checkop_problem *problem, int i, vipo_weight_kind kind, int in,
+                 int out, const float *weights, const float *bias)
 {
     const vipo_ops *ops = call->compute.ops;
-    call->packed_memory[i] = allocate(ops->packed_floats(kind, in, out));
-    ops->pack(kind, in, out, weights, bias, call->packed_memory[i], &call->packed[i]);
+    const int *v = problem->shape.v;
+    const vipo_layer layer = {kind, in, out, v[KEY_FRAMES], v[KEY_HEIGHT], v[KEY_WIDTH]};
+    const vipo_method method = v[KEY_METHOD] == 0 || !ops->knows(&layer, (vipo_method)(v[KEY_METHOD] - 1))
+                                   ? ops->choose(&layer)
+                                   : (vipo_method)(v[KEY_METHOD] - 1);
+    call->packed_memory[i] = allocate(ops->packed_floats(&layer, method));
+    ops->pack(&layer, method, weights, bias, call->packed_memory[i], &call->packed[i], call->compute.pool);
 }
 
 static size_t open_space_call(checkop_call *call, const checkop_problem *p, int first, int n, float *out)
@@ -261,7 +266,7 @@ static size_t open_space_call(checkop_call *call, const checkop_problem *p, int 
     const int *v = p->shape.v;
     float *const *b = p->buffers;
     const int in = v[KEY_IN] + v[KEY_IN2];
-    pack(call, 0, (vipo_weight_kind)v[KEY_KIND], in, v[KEY_OUT], b[BUFFER_WEIGHTS], b[BUFFER_BIAS]);
+    pack(call, p, 0, (vipo_weight_kind)v[KEY_KIND], in, v[KEY_OUT], b[BUFFER_WEIGHTS], b[BUFFER_BIAS]);
     const size_t norm = (size_t)first * (size_t)in * (size_t)(v[KEY_NORM] == 2 ? v[KEY_FRAMES] : 1);
     call->u.space = (vipo_conv_space){
         .in = {map_of(p, BUFFER_IN, first, n, v[KEY_FRAMES], v[KEY_IN])},
@@ -287,7 +292,7 @@ static size_t open_time_call(checkop_call *call, const checkop_problem *p, int f
     const int *v = p->shape.v;
     float *const *b = p->buffers;
     const size_t stride = (size_t)v[KEY_OUT] + 5;
-    pack(call, 0, (vipo_weight_kind)v[KEY_KIND], v[KEY_IN], v[KEY_OUT], b[BUFFER_WEIGHTS], b[BUFFER_BIAS]);
+    pack(call, p, 0, (vipo_weight_kind)v[KEY_KIND], v[KEY_IN], v[KEY_OUT], b[BUFFER_WEIGHTS], b[BUFFER_BIAS]);
     call->u.time = (vipo_conv_time){
         .in = map_of(p, BUFFER_IN, first, n, v[KEY_FRAMES], v[KEY_IN]),
         .weights = &call->packed[0],
@@ -305,7 +310,7 @@ static size_t open_time_call(checkop_call *call, const checkop_problem *p, int f
     if (v[KEY_RESIDUAL])
         call->u.time.residual = map_of(p, BUFFER_RESIDUAL, first, n, v[KEY_FRAMES], v[KEY_OUT]);
     if (v[KEY_SKIP]) {
-        pack(call, 1, VIPO_WEIGHT_LINEAR, v[KEY_SKIP] + v[KEY_SKIP2], v[KEY_OUT], b[BUFFER_SKIP_WEIGHTS],
+        pack(call, p, 1, VIPO_WEIGHT_LINEAR, v[KEY_SKIP] + v[KEY_SKIP2], v[KEY_OUT], b[BUFFER_SKIP_WEIGHTS],
              b[BUFFER_SKIP_BIAS]);
         call->u.time.skip_weights = &call->packed[1];
         call->u.time.skip[0] = map_of(p, BUFFER_SKIP, first, n, v[KEY_FRAMES], v[KEY_SKIP]);
@@ -345,7 +350,7 @@ static size_t open_linear_call(checkop_call *call, const checkop_problem *p, int
 {
     const int *v = p->shape.v;
     const size_t in = (size_t)v[KEY_IN] + 3, width = (size_t)v[KEY_OUT];
-    pack(call, 0, VIPO_WEIGHT_LINEAR, v[KEY_IN], v[KEY_OUT], p->buffers[BUFFER_WEIGHTS],
+    pack(call, p, 0, VIPO_WEIGHT_LINEAR, v[KEY_IN], v[KEY_OUT], p->buffers[BUFFER_WEIGHTS],
          p->buffers[BUFFER_BIAS]);
     const float *residual = v[KEY_RESIDUAL] ? p->buffers[BUFFER_RESIDUAL] + (size_t)first * width : NULL;
     if (v[KEY_RESIDUAL] == 2) {

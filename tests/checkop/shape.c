@@ -7,6 +7,7 @@ static const char *const op_names[CHECKOP_OPS] = {"conv_space", "conv_time", "gr
                                                   "linear",     "attention", "layer_norm"};
 
 static const char *const kind_words[] = {"linear", "3x3", "stride2", "upsample2", "time", NULL};
+static const char *const method_words[] = {"auto", "direct", "winograd2", "winograd4", NULL};
 static const char *const act_words[] = {"none", "silu", "gelu", "quick_gelu", NULL};
 
 /* Name, smallest value, default and words of each key. */
@@ -15,19 +16,33 @@ static const struct key {
     int least, normal;
     const char *const *words;
 } keys[CHECKOP_KEYS] = {
-    [KEY_KIND] = {"kind", 0, 0, kind_words},   [KEY_SAMPLES] = {"samples", 1, 1, NULL},
-    [KEY_FRAMES] = {"frames", 1, 1, NULL},     [KEY_HEIGHT] = {"height", 1, 1, NULL},
-    [KEY_WIDTH] = {"width", 1, 1, NULL},       [KEY_IN] = {"in", 1, 1, NULL},
-    [KEY_IN2] = {"in2", 0, 0, NULL},           [KEY_FRAMES2] = {"frames2", 0, 0, NULL},
-    [KEY_OUT] = {"out", 1, 1, NULL},           [KEY_NORM] = {"norm", 0, 0, NULL},
-    [KEY_SILU] = {"silu", 0, 0, NULL},         [KEY_EMBEDDING] = {"embedding", 0, 0, NULL},
-    [KEY_RESIDUAL] = {"residual", 0, 0, NULL}, [KEY_SKIP] = {"skip", 0, 0, NULL},
-    [KEY_SKIP2] = {"skip2", 0, 0, NULL},       [KEY_STATS] = {"stats", 0, 0, NULL},
-    [KEY_GROUPS] = {"groups", 1, 1, NULL},     [KEY_ROWS] = {"rows", 1, 1, NULL},
-    [KEY_ACT] = {"act", 0, 0, act_words},      [KEY_HEADS] = {"heads", 1, 1, NULL},
-    [KEY_QUERIES] = {"queries", 1, 1, NULL},   [KEY_KEYS] = {"keys", 1, 1, NULL},
-    [KEY_DIM] = {"dim", 1, 1, NULL},           [KEY_CAUSAL] = {"causal", 0, 0, NULL},
-    [KEY_COUNTS] = {"counts", 0, 0, NULL},     [KEY_BETA] = {"beta", 0, 0, NULL},
+    [KEY_KIND] = {"kind", 0, 0, kind_words},
+    [KEY_SAMPLES] = {"samples", 1, 1, NULL},
+    [KEY_FRAMES] = {"frames", 1, 1, NULL},
+    [KEY_HEIGHT] = {"height", 1, 1, NULL},
+    [KEY_WIDTH] = {"width", 1, 1, NULL},
+    [KEY_IN] = {"in", 1, 1, NULL},
+    [KEY_IN2] = {"in2", 0, 0, NULL},
+    [KEY_FRAMES2] = {"frames2", 0, 0, NULL},
+    [KEY_OUT] = {"out", 1, 1, NULL},
+    [KEY_NORM] = {"norm", 0, 0, NULL},
+    [KEY_SILU] = {"silu", 0, 0, NULL},
+    [KEY_EMBEDDING] = {"embedding", 0, 0, NULL},
+    [KEY_RESIDUAL] = {"residual", 0, 0, NULL},
+    [KEY_SKIP] = {"skip", 0, 0, NULL},
+    [KEY_SKIP2] = {"skip2", 0, 0, NULL},
+    [KEY_STATS] = {"stats", 0, 0, NULL},
+    [KEY_GROUPS] = {"groups", 1, 1, NULL},
+    [KEY_ROWS] = {"rows", 1, 1, NULL},
+    [KEY_ACT] = {"act", 0, 0, act_words},
+    [KEY_HEADS] = {"heads", 1, 1, NULL},
+    [KEY_QUERIES] = {"queries", 1, 1, NULL},
+    [KEY_KEYS] = {"keys", 1, 1, NULL},
+    [KEY_DIM] = {"dim", 1, 1, NULL},
+    [KEY_CAUSAL] = {"causal", 0, 0, NULL},
+    [KEY_COUNTS] = {"counts", 0, 0, NULL},
+    [KEY_BETA] = {"beta", 0, 0, NULL},
+    [KEY_METHOD] = {"method", 0, 0, method_words},
     [KEY_COUNT] = {"count", 0, 1, NULL},
 };
 

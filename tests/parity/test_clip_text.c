@@ -49,7 +49,7 @@ static void check_run(const vipo_ops *ops, const char *run)
     const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
     vipo_clip_text *text = calloc(1, sizeof *text);
     assert_non_null(text);
-    assert_ok(vipo_clip_text_open(text, &config, ops, &source, NULL, &error), &error);
+    assert_ok(vipo_clip_text_open(text, &config, &(vipo_packer){.ops = ops}, &source, NULL, &error), &error);
     vipo_safetensors_reader_close(&reader);
     vipo_safetensors_close(&weights);
 

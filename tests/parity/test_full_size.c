@@ -82,7 +82,7 @@ static void check_released(const struct released *r)
     assert_ok(vipo_ops_find(&ops, NULL, &error), &error);
     vipo_unet3d *unet = calloc(1, sizeof *unet);
     assert_non_null(unet);
-    assert_ok(vipo_unet3d_open(unet, &config, ops, &source, 0, NULL, &error), &error);
+    assert_ok(vipo_unet3d_open(unet, &config, &(vipo_packer){.ops = ops}, &source, 0, NULL, &error), &error);
     assert_int_equal(json_object_size(generated.user), 0);
     assert_int_equal(generated.parameters,
                      (size_t)json_integer_value(json_object_get(manifest, "n_parameters")));

@@ -74,7 +74,8 @@ static vipo_array forward(const char *name, const vipo_ops *ops, int threads, co
         vipo_safetensors_reader reader;
         assert_ok(vipo_safetensors_reader_open(&reader, weights, "", &error), &error);
         const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
-        assert_ok(vipo_unet3d_open(unet, &config.unet, ops, &source, 0, NULL, &error), &error);
+        assert_ok(vipo_unet3d_open(unet, &config.unet, &(vipo_packer){.ops = ops}, &source, 0, NULL, &error),
+                  &error);
         int unused;
         assert_null(vipo_safetensors_reader_unused(&reader, &unused));
         vipo_safetensors_reader_close(&reader);
@@ -84,7 +85,8 @@ static vipo_array forward(const char *name, const vipo_ops *ops, int threads, co
         snprintf(path, sizeof path, "tests/golden/unet/%s.weights.gen.json", name);
         generated_weights_open(&generated, path);
         const vipo_weight_source source = generated_weights_source(&generated);
-        assert_ok(vipo_unet3d_open(unet, &config.unet, ops, &source, 0, NULL, &error), &error);
+        assert_ok(vipo_unet3d_open(unet, &config.unet, &(vipo_packer){.ops = ops}, &source, 0, NULL, &error),
+                  &error);
         generated_weights_close(&generated);
     }
 

@@ -91,7 +91,9 @@ void test_tiny_unet(test_tensors *out)
     const vipo_weight_source source = {.user = &c, .read = collect};
     vipo_unet3d *unet = calloc(1, sizeof *unet);
     assert_non_null(unet);
-    assert_ok(vipo_unet3d_open(unet, &config.unet, &vipo_ops_ref, &source, 0, NULL, &error), &error);
+    assert_ok(
+        vipo_unet3d_open(unet, &config.unet, &(vipo_packer){.ops = &vipo_ops_ref}, &source, 0, NULL, &error),
+        &error);
     vipo_unet3d_close(unet);
     free(unet);
     generated_weights_close(&generated);

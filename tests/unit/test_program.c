@@ -56,17 +56,22 @@ static vipo_unet_config released(int height, int width, int model_channels, int 
 /* ---- plan ---------------------------------------------------------------------------------------- */
 
 /* Weights that nobody runs: the plan depends on shapes alone. */
-static size_t no_floats(vipo_weight_kind kind, int in, int out)
+static size_t no_floats(const vipo_layer *layer, vipo_method method)
 {
-    (void)kind, (void)in, (void)out;
+    (void)layer, (void)method;
     return 16;
 }
 
-static void no_pack(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
-                    float *memory, vipo_packed *packed)
+static void no_pack(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
+                    float *memory, vipo_packed *packed, vipo_pool *pool)
 {
-    (void)weights, (void)bias;
-    *packed = (vipo_packed){.kind = kind, .in = in, .out = out, .data = memory, .bias = memory};
+    (void)weights, (void)bias, (void)pool;
+    *packed = (vipo_packed){.kind = layer->kind,
+                            .method = method,
+                            .in = layer->in,
+                            .out = layer->out,
+                            .data = memory,
+                            .bias = memory};
 }
 
 static vipo_status no_read(void *user, const char *name, int rank, const size_t *shape, float *out,
@@ -146,7 +151,7 @@ static void check_plan(const char *name, const vipo_unet_config *config)
     vipo_error error = {0};
     vipo_unet3d *unet = calloc(1, sizeof *unet);
     assert_non_null(unet);
-    assert_ok(vipo_unet3d_open(unet, config, &ops, &source, 0, NULL, &error), &error);
+    assert_ok(vipo_unet3d_open(unet, config, &(vipo_packer){.ops = &ops}, &source, 0, NULL, &error), &error);
     const vipo_program *program = unet->program;
     size_t sum = 0, largest = 0, alive = 0;
     for (int i = 0; i < program->n_values; i++) {
@@ -220,7 +225,8 @@ static void open_network(network *n, const vipo_unet_config *config, const vipo_
     const vipo_weight_source source = generated_weights_source(&generated);
     n->unet = calloc(1, sizeof *n->unet);
     assert_non_null(n->unet);
-    assert_ok(vipo_unet3d_open(n->unet, config, ops, &source, 0, NULL, &error), &error);
+    assert_ok(vipo_unet3d_open(n->unet, config, &(vipo_packer){.ops = ops}, &source, 0, NULL, &error),
+              &error);
     generated_weights_close(&generated);
     test_compute_open(&n->compute, ops, threads, vipo_unet3d_scratch(n->unet, ops, most));
     n->most = most;

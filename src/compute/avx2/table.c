@@ -14,6 +14,8 @@ static bool supported(void)
 const vipo_ops vipo_ops_avx2 = {
     .name = "avx2",
     .supported = supported,
+    .knows = BLOCKED(knows),
+    .choose = BLOCKED(choose),
     .packed_floats = BLOCKED(packed_floats),
     .pack = BLOCKED(pack),
     .conv_space_scratch = BLOCKED(conv_space_scratch),

@@ -11,6 +11,8 @@ static bool supported(void)
 const vipo_ops vipo_ops_avx512 = {
     .name = "avx512",
     .supported = supported,
+    .knows = BLOCKED(knows),
+    .choose = BLOCKED(choose),
     .packed_floats = BLOCKED(packed_floats),
     .pack = BLOCKED(pack),
     .conv_space_scratch = BLOCKED(conv_space_scratch),

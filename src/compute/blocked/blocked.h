@@ -29,9 +29,11 @@ static inline size_t panel_floats(int k, int columns)
 /* Depth of a packed weight's panels; an upsampling one has four sets of panels, one for each parity
  * 2 (y mod 2) + (x mod 2) of output pixels, each a 2x2 convolution of the input. */
 int BLOCKED(packed_depth)(vipo_weight_kind kind, int in);
-size_t BLOCKED(packed_floats)(vipo_weight_kind kind, int in, int out);
-void BLOCKED(pack)(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
-                   float *memory, vipo_packed *packed);
+bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method);
+vipo_method BLOCKED(choose)(const vipo_layer *layer);
+size_t BLOCKED(packed_floats)(const vipo_layer *layer, vipo_method method);
+void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
+                   float *memory, vipo_packed *packed, vipo_pool *pool);
 
 /* out[i][c] = silu(scale[c] x[i][c] + shift[c]) for n pixels of `channels` floats; scale NULL: no norm. */
 void BLOCKED(activate)(float *out, size_t out_stride, const float *x, int channels, int n, const float *scale,

@@ -16,9 +16,28 @@ static int parities(vipo_weight_kind kind)
     return kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? UPSAMPLE_PARITIES : 1;
 }
 
-size_t BLOCKED(packed_floats)(vipo_weight_kind kind, int in, int out)
+bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method)
 {
-    return (size_t)parities(kind) * panel_floats(BLOCKED(packed_depth)(kind, in), out) + padded_columns(out);
+    (void)layer;
+    return method == VIPO_METHOD_DIRECT;
+}
+
+vipo_method BLOCKED(choose)(const vipo_layer *layer)
+{
+    (void)layer;
+    return VIPO_METHOD_DIRECT;
+}
+
+static size_t direct_floats(const vipo_layer *layer)
+{
+    return (size_t)parities(layer->kind) *
+           panel_floats(BLOCKED(packed_depth)(layer->kind, layer->in), layer->out);
+}
+
+size_t BLOCKED(packed_floats)(const vipo_layer *layer, vipo_method method)
+{
+    (void)method;
+    return direct_floats(layer) + padded_columns(layer->out);
 }
 
 /* block[tap][channel][column] of channels [first, first + n) and `columns` outputs from `weights` on. */
@@ -69,29 +88,49 @@ static void write_merged_block(float *panel, int width, int parity, int in, int 
     }
 }
 
-void BLOCKED(pack)(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
-                   float *memory, vipo_packed *packed)
+struct pack_loop {
+    const vipo_layer *layer;
+    const float *weights;
+    float *memory;
+};
+
+/* Task p: a panel of columns. */
+static void pack_direct(void *arg, int p, int thread)
 {
+    (void)thread;
+    const struct pack_loop *loop = arg;
+    const vipo_weight_kind kind = loop->layer->kind;
+    const int in = loop->layer->in, out = loop->layer->out;
     const int taps = vipo_weight_taps(kind), depth = BLOCKED(packed_depth)(kind, in);
     const size_t set = panel_floats(depth, out);
+    const int column = p * PANEL, width = panel_width(out, p);
+    float *panel = loop->memory + (size_t)column * (size_t)depth;
     float block[9][PACK_CHANNELS][PANEL];
-    for (int p = 0; p < panel_count(out); p++) {
-        const int column = p * PANEL, width = panel_width(out, p);
-        float *panel = memory + (size_t)column * (size_t)depth;
-        memset(block, 0, sizeof block);
-        for (int first = 0; first < in; first += PACK_CHANNELS) {
-            const int n = least(in - first, PACK_CHANNELS);
-            read_block(block, in, taps, first, n, least(out - column, width),
-                       weights + (size_t)column * (size_t)in * (size_t)taps);
-            if (kind == VIPO_WEIGHT_3X3_UPSAMPLE2)
-                for (int parity = 0; parity < UPSAMPLE_PARITIES; parity++)
-                    write_merged_block(panel + (size_t)parity * set, width, parity, in, first, n, block);
-            else
-                write_block(panel, width, kind, in, first, n, block);
-        }
+    memset(block, 0, sizeof block);
+    for (int first = 0; first < in; first += PACK_CHANNELS) {
+        const int n = least(in - first, PACK_CHANNELS);
+        read_block(block, in, taps, first, n, least(out - column, width),
+                   loop->weights + (size_t)column * (size_t)in * (size_t)taps);
+        if (kind == VIPO_WEIGHT_3X3_UPSAMPLE2)
+            for (int parity = 0; parity < UPSAMPLE_PARITIES; parity++)
+                write_merged_block(panel + (size_t)parity * set, width, parity, in, first, n, block);
+        else
+            write_block(panel, width, kind, in, first, n, block);
     }
-    float *packed_bias = memory + (size_t)parities(kind) * set;
-    memset(packed_bias, 0, padded_columns(out) * sizeof(float));
-    if (bias) memcpy(packed_bias, bias, (size_t)out * sizeof(float));
-    *packed = (vipo_packed){.kind = kind, .in = in, .out = out, .data = memory, .bias = packed_bias};
+}
+
+void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
+                   float *memory, vipo_packed *packed, vipo_pool *pool)
+{
+    struct pack_loop loop = {layer, weights, memory};
+    vipo_pool_run(pool, panel_count(layer->out), pack_direct, &loop);
+    float *packed_bias = memory + direct_floats(layer);
+    memset(packed_bias, 0, padded_columns(layer->out) * sizeof(float));
+    if (bias) memcpy(packed_bias, bias, (size_t)layer->out * sizeof(float));
+    *packed = (vipo_packed){.kind = layer->kind,
+                            .method = method,
+                            .in = layer->in,
+                            .out = layer->out,
+                            .data = memory,
+                            .bias = packed_bias};
 }

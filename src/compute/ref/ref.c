@@ -11,25 +11,46 @@ static bool always(void)
     return true;
 }
 
-size_t vipo_ref_packed_floats(vipo_weight_kind kind, int in, int out)
+bool vipo_ref_knows(const vipo_layer *layer, vipo_method method)
 {
-    return (size_t)out * (size_t)in * (size_t)vipo_weight_taps(kind) + (size_t)out;
+    (void)layer;
+    return method == VIPO_METHOD_DIRECT;
 }
 
-void vipo_ref_pack(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
-                   float *memory, vipo_packed *packed)
+vipo_method vipo_ref_choose(const vipo_layer *layer)
 {
-    const size_t taps = (size_t)vipo_weight_taps(kind), inputs = (size_t)in, outputs = (size_t)out;
+    (void)layer;
+    return VIPO_METHOD_DIRECT;
+}
+
+size_t vipo_ref_packed_floats(const vipo_layer *layer, vipo_method method)
+{
+    (void)method;
+    return (size_t)layer->out * (size_t)layer->in * (size_t)vipo_weight_taps(layer->kind) +
+           (size_t)layer->out;
+}
+
+void vipo_ref_pack(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
+                   float *memory, vipo_packed *packed, vipo_pool *pool)
+{
+    (void)pool;
+    const size_t taps = (size_t)vipo_weight_taps(layer->kind);
+    const size_t inputs = (size_t)layer->in, outputs = (size_t)layer->out;
     const size_t n = outputs * inputs * taps;
     for (size_t o = 0; o < outputs; o++)
         for (size_t c = 0; c < inputs; c++)
             for (size_t t = 0; t < taps; t++)
                 memory[(t * inputs + c) * outputs + o] = weights[(o * inputs + c) * taps + t];
     if (bias)
-        memcpy(memory + n, bias, (size_t)out * sizeof *memory);
+        memcpy(memory + n, bias, outputs * sizeof *memory);
     else
-        memset(memory + n, 0, (size_t)out * sizeof *memory);
-    *packed = (vipo_packed){.kind = kind, .in = in, .out = out, .data = memory, .bias = memory + n};
+        memset(memory + n, 0, outputs * sizeof *memory);
+    *packed = (vipo_packed){.kind = layer->kind,
+                            .method = method,
+                            .in = layer->in,
+                            .out = layer->out,
+                            .data = memory,
+                            .bias = memory + n};
 }
 
 void vipo_strip_stats(const vipo_map *map, int sample, int frame, int strip)
@@ -226,6 +247,8 @@ void vipo_ref_layer_norm(const vipo_compute *compute, const vipo_layer_norm *arg
 const vipo_ops vipo_ops_ref = {
     .name = "ref",
     .supported = always,
+    .knows = vipo_ref_knows,
+    .choose = vipo_ref_choose,
     .packed_floats = vipo_ref_packed_floats,
     .pack = vipo_ref_pack,
     .conv_space_scratch = vipo_ref_conv_space_scratch,

@@ -13,9 +13,11 @@ struct ref_task {
 void vipo_ref_accumulate(double *restrict sum, const double *restrict x, const float *restrict weights,
                          size_t in, size_t out);
 
-size_t vipo_ref_packed_floats(vipo_weight_kind kind, int in, int out);
-void vipo_ref_pack(vipo_weight_kind kind, int in, int out, const float *weights, const float *bias,
-                   float *memory, vipo_packed *packed);
+bool vipo_ref_knows(const vipo_layer *layer, vipo_method method);
+vipo_method vipo_ref_choose(const vipo_layer *layer);
+size_t vipo_ref_packed_floats(const vipo_layer *layer, vipo_method method);
+void vipo_ref_pack(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
+                   float *memory, vipo_packed *packed, vipo_pool *pool);
 size_t vipo_ref_conv_space_scratch(const vipo_conv_space *args);
 size_t vipo_ref_conv_time_scratch(const vipo_conv_time *args);
 size_t vipo_ref_linear_scratch(const vipo_linear *args);
