@@ -35,9 +35,9 @@ size_t BLOCKED(packed_floats)(const vipo_layer *layer, vipo_method method);
 void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
                    float *memory, vipo_packed *packed, vipo_pool *pool);
 
-/* out[i][c] = silu(scale[c] x[i][c] + shift[c]) for n pixels of `channels` floats; scale NULL: no norm. */
-void BLOCKED(activate)(float *out, size_t out_stride, const float *x, int channels, int n, const float *scale,
-                       const float *shift, bool silu);
+/* out[i][c] = silu(scale[c] x[i][c] + shift[c]) for `channels` floats of n pixels; scale NULL: no norm. */
+void BLOCKED(activate)(float *out, size_t out_stride, const float *x, size_t x_stride, int channels, int n,
+                       const float *scale, const float *shift, bool silu);
 
 /* Statistics of channels [first, end) of a strip (vipo_map.stats). */
 void BLOCKED(strip_stats)(const vipo_map *map, int sample, int frame, int strip, int first, int end);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "compute/blocked/blocked.h"
+#include "compute/blocked/winograd_space.h"
 
 enum {
     SMALL_MAP_PIXELS = 256,
@@ -86,6 +87,7 @@ static size_t offsets_bytes(const struct space_plan *plan)
 
 size_t BLOCKED(conv_space_scratch)(const vipo_conv_space *args)
 {
+    if (args->weights->method != VIPO_METHOD_DIRECT) return BLOCKED(winograd_space_scratch)(args);
     struct space_plan plan;
     plan_space(&plan, args);
     return plan.activated_bytes + 2 * offsets_bytes(&plan);
@@ -114,7 +116,7 @@ static void activate_rows(const struct space_plan *plan, int frame, int first, i
                              (size_t)y * (size_t)width * (size_t)map->channels;
             const bool norm = args->norm.scale != NULL;
             BLOCKED(activate)
-            (target + edge + channel, channels, x, map->channels, width,
+            (target + edge + channel, channels, x, (size_t)map->channels, map->channels, width,
              norm ? args->norm.scale + norm_row + channel : NULL,
              norm ? args->norm.shift + norm_row + channel : NULL, args->silu);
             channel += (size_t)map->channels;
@@ -270,6 +272,10 @@ static void conv_space_strip(void *arg, int i, int thread)
 
 void BLOCKED(conv_space)(const vipo_compute *compute, const vipo_conv_space *args)
 {
+    if (args->weights->method != VIPO_METHOD_DIRECT) {
+        BLOCKED(winograd_space)(compute, args);
+        return;
+    }
     struct space_plan plan;
     plan_space(&plan, args);
     if (plan.small) {

@@ -129,3 +129,28 @@ void BLOCKED(gemm)(const struct gemm *gemm, int first_panel, int end_panel)
         }
     }
 }
+
+void BLOCKED(gemm_panel)(int rows, int k, const float *a, const ptrdiff_t *a_rows, const float *weights,
+                         int width, float *out, const ptrdiff_t *out_rows)
+{
+    tile_kernel *const(*kernels)[2] = BLOCKED(tile_kernels);
+    const int chunks = (k + CHUNK_K - 1) / CHUNK_K, limit = ((k + chunks - 1) / chunks + 3) / 4 * 4;
+    for (int done = 0; done < k; done += limit) {
+        const struct tile_segment segment = {a + done, a_rows, (size_t)(k - done < limit ? k - done : limit),
+                                             weights + (size_t)done * (size_t)width};
+        struct tile tile = {.segments = &segment,
+                            .end = &segment + 1,
+                            .init = done ? out : zeros,
+                            .init_rows = done ? out_rows : zero_rows,
+                            .bias = zeros,
+                            .out = out,
+                            .out_rows = out_rows};
+        for (int row = 0; row < rows; row += TILE_ROWS) {
+            const int n = rows - row < TILE_ROWS ? rows - row : TILE_ROWS;
+            kernels[n - 1][width / LANES - 1](&tile);
+            tile.first += TILE_ROWS * sizeof(ptrdiff_t);
+            tile.out_rows += TILE_ROWS;
+            if (done) tile.init_rows += TILE_ROWS;
+        }
+    }
+}

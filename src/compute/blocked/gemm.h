@@ -51,6 +51,10 @@ static inline int panel_width(int columns, int panel)
     return columns - panel * PANEL <= LANES ? LANES : PANEL;
 }
 
+/* out = a b for one whole panel: rows at byte offsets, weights [k][width]. */
+void BLOCKED(gemm_panel)(int rows, int k, const float *a, const ptrdiff_t *a_rows, const float *weights,
+                         int width, float *out, const ptrdiff_t *out_rows);
+
 /* Panels [first, end) of all rows. */
 void BLOCKED(gemm)(const struct gemm *gemm, int first_panel, int end_panel);
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "compute/blocked/blocked.h"
+#include "compute/blocked/winograd_space.h"
 
 /* Input channels copied at a time, so that reads use whole cache lines and writes stay in L1. */
 enum { PACK_CHANNELS = 16, UPSAMPLE_PARITIES = 4 };
@@ -16,15 +17,20 @@ static int parities(vipo_weight_kind kind)
     return kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? UPSAMPLE_PARITIES : 1;
 }
 
+static bool in_space(vipo_weight_kind kind)
+{
+    return kind == VIPO_WEIGHT_3X3 || kind == VIPO_WEIGHT_3X3_UPSAMPLE2;
+}
+
 bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method)
 {
-    (void)layer;
-    return method == VIPO_METHOD_DIRECT;
+    if (method == VIPO_METHOD_DIRECT) return true;
+    return in_space(layer->kind);
 }
 
 vipo_method BLOCKED(choose)(const vipo_layer *layer)
 {
-    (void)layer;
+    if (in_space(layer->kind) && layer->in >= LANES) return VIPO_METHOD_WINOGRAD_4;
     return VIPO_METHOD_DIRECT;
 }
 
@@ -34,10 +40,15 @@ static size_t direct_floats(const vipo_layer *layer)
            panel_floats(BLOCKED(packed_depth)(layer->kind, layer->in), layer->out);
 }
 
+static size_t weight_floats(const vipo_layer *layer, vipo_method method)
+{
+    return method == VIPO_METHOD_DIRECT ? direct_floats(layer)
+                                        : BLOCKED(winograd_space_floats)(layer, method);
+}
+
 size_t BLOCKED(packed_floats)(const vipo_layer *layer, vipo_method method)
 {
-    (void)method;
-    return direct_floats(layer) + padded_columns(layer->out);
+    return weight_floats(layer, method) + padded_columns(layer->out);
 }
 
 /* block[tap][channel][column] of channels [first, first + n) and `columns` outputs from `weights` on. */
@@ -123,8 +134,11 @@ void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *wei
                    float *memory, vipo_packed *packed, vipo_pool *pool)
 {
     struct pack_loop loop = {layer, weights, memory};
-    vipo_pool_run(pool, panel_count(layer->out), pack_direct, &loop);
-    float *packed_bias = memory + direct_floats(layer);
+    if (method == VIPO_METHOD_DIRECT)
+        vipo_pool_run(pool, panel_count(layer->out), pack_direct, &loop);
+    else
+        BLOCKED(winograd_space_pack)(layer, method, weights, memory, pool);
+    float *packed_bias = memory + weight_floats(layer, method);
     memset(packed_bias, 0, padded_columns(layer->out) * sizeof(float));
     if (bias) memcpy(packed_bias, bias, (size_t)layer->out * sizeof(float));
     *packed = (vipo_packed){.kind = layer->kind,

@@ -14,12 +14,13 @@ static inline vfloat activated(vfloat x, vfloat scale, vfloat shift, bool norm, 
 }
 
 /* Inlined with constant norm and silu. */
-static inline void activate_pixels(float *out, size_t out_stride, const float *x, int channels, int n,
-                                   const float *scale, const float *shift, bool norm, bool silu)
+static inline void activate_pixels(float *out, size_t out_stride, const float *x, size_t x_stride,
+                                   int channels, int n, const float *scale, const float *shift, bool norm,
+                                   bool silu)
 {
     const int whole = channels / LANES * LANES, rest = channels - whole;
     const vfloat zero = v_zero();
-    for (int i = 0; i < n; i++, x += channels, out += out_stride) {
+    for (int i = 0; i < n; i++, x += x_stride, out += out_stride) {
         for (int c = 0; c < whole; c += LANES)
             v_store(out + c, activated(v_load(x + c), norm ? v_load(scale + c) : zero,
                                        norm ? v_load(shift + c) : zero, norm, silu));
@@ -31,19 +32,19 @@ static inline void activate_pixels(float *out, size_t out_stride, const float *x
     }
 }
 
-void BLOCKED(activate)(float *out, size_t out_stride, const float *x, int channels, int n, const float *scale,
-                       const float *shift, bool silu)
+void BLOCKED(activate)(float *out, size_t out_stride, const float *x, size_t x_stride, int channels, int n,
+                       const float *scale, const float *shift, bool silu)
 {
     if (scale && silu)
-        activate_pixels(out, out_stride, x, channels, n, scale, shift, true, true);
+        activate_pixels(out, out_stride, x, x_stride, channels, n, scale, shift, true, true);
     else if (scale)
-        activate_pixels(out, out_stride, x, channels, n, scale, shift, true, false);
+        activate_pixels(out, out_stride, x, x_stride, channels, n, scale, shift, true, false);
     else if (silu)
-        activate_pixels(out, out_stride, x, channels, n, NULL, NULL, false, true);
-    else if (out_stride == (size_t)channels)
+        activate_pixels(out, out_stride, x, x_stride, channels, n, NULL, NULL, false, true);
+    else if (out_stride == (size_t)channels && x_stride == out_stride)
         memcpy(out, x, (size_t)n * out_stride * sizeof *x);
     else
-        activate_pixels(out, out_stride, x, channels, n, NULL, NULL, false, false);
+        activate_pixels(out, out_stride, x, x_stride, channels, n, NULL, NULL, false, false);
 }
 
 /* ---- statistics of a strip ------------------------------------------------------------------------------
