@@ -57,10 +57,14 @@ static inline vfloat v_min(vfloat a, vfloat b)
 {
     return _mm512_min_ps(a, b);
 }
-/* a b + c and c - a b */
+/* a b + c, a b - c and c - a b */
 static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
 {
     return _mm512_fmadd_ps(a, b, c);
+}
+static inline vfloat v_fms(vfloat a, vfloat b, vfloat c)
+{
+    return _mm512_fmsub_ps(a, b, c);
 }
 static inline vfloat v_fnma(vfloat a, vfloat b, vfloat c)
 {
@@ -151,10 +155,14 @@ static inline vfloat v_min(vfloat a, vfloat b)
 {
     return _mm256_min_ps(a, b);
 }
-/* a b + c and c - a b */
+/* a b + c, a b - c and c - a b */
 static inline vfloat v_fma(vfloat a, vfloat b, vfloat c)
 {
     return _mm256_fmadd_ps(a, b, c);
+}
+static inline vfloat v_fms(vfloat a, vfloat b, vfloat c)
+{
+    return _mm256_fmsub_ps(a, b, c);
 }
 static inline vfloat v_fnma(vfloat a, vfloat b, vfloat c)
 {
@@ -207,28 +215,33 @@ static inline void v_store_n(float *p, vfloat x, int n)
 
 #endif
 
-/* e^x to about 1 ulp: 2^n e^r with |r| <= ln 2 / 2, the polynomial of the Cephes library. Arguments are cut
- * to [-87.3, 88.3], so that results are normal floats; NaN stays NaN. */
+/* 2^(x log2e) to about 1 ulp: 2^n 2^r with |r| <= 1/2, a polynomial of least relative error (2e-9) on that
+ * interval. r is found with one rounding, so that the error of log2e grows with |x| only by 1e-8. `factor`
+ * is log2e or a multiple of it. Arguments x factor are cut to [-126, 126], so that results are normal floats;
+ * NaN stays NaN. */
+static inline vfloat v_exp2_of(vfloat x, vfloat factor)
+{
+    const vfloat n = v_round(v_min(v_set(126), v_max(v_set(-126), v_mul(x, factor))));
+    const vfloat r = v_min(v_set(.5f), v_max(v_set(-.5f), v_fms(x, factor, n)));
+    vfloat y = v_set(1.53458110e-4f);
+    y = v_fma(y, r, v_set(1.33999309e-3f));
+    y = v_fma(y, r, v_set(9.61848907e-3f));
+    y = v_fma(y, r, v_set(5.55032864e-2f));
+    y = v_fma(y, r, v_set(2.40226462e-1f));
+    y = v_fma(y, r, v_set(6.93147182e-1f));
+    y = v_fma(y, r, v_set(1));
+    return v_scale(y, n);
+}
+
 static inline vfloat v_exp(vfloat x)
 {
-    x = v_min(v_set(88.3f), v_max(v_set(-87.3f), x));
-    const vfloat n = v_round(v_mul(x, v_set(1.44269504088896341f)));
-    vfloat r = v_fnma(n, v_set(0.693359375f), x);
-    r = v_fnma(n, v_set(-2.12194440e-4f), r);
-    vfloat y = v_set(1.9875691500e-4f);
-    y = v_fma(y, r, v_set(1.3981999507e-3f));
-    y = v_fma(y, r, v_set(8.3334519073e-3f));
-    y = v_fma(y, r, v_set(4.1665795894e-2f));
-    y = v_fma(y, r, v_set(1.6666665459e-1f));
-    y = v_fma(y, r, v_set(5.0000001201e-1f));
-    y = v_add(v_fma(y, v_mul(r, r), r), v_set(1));
-    return v_scale(y, n);
+    return v_exp2_of(x, v_set(1.44269504088896341f));
 }
 
 /* x / (1 + e^(-slope x)): SiLU for slope 1, quick GELU for 1.702. */
 static inline vfloat v_swish(vfloat x, float slope)
 {
-    return v_div(x, v_add(v_set(1), v_exp(v_mul(x, v_set(-slope)))));
+    return v_div(x, v_add(v_set(1), v_exp2_of(x, v_set(-1.44269504088896341f * slope))));
 }
 
 /* x (1 + erf(x / sqrt 2)) / 2, erfc from Abramowitz and Stegun 7.1.26 (error 1.5e-7). */

@@ -13,6 +13,7 @@
 enum {
     /* V and M have a few lines between products, lest those of one tile fall into one set of the cache. */
     PRODUCT_GAP = 48,
+    LINE_FLOATS = 16,
     BLOCK_BYTES = 640 << 10, /* V and M of a block of tiles */
     SLICE_BYTES = 160 << 10, /* activated pixels of a block, some channels at a time */
     SHARED_BYTES = 6 << 20,  /* V of small maps */
@@ -159,6 +160,13 @@ struct block {
     int tiles_y, tiles_x;
 };
 
+/* Asks for the same columns of the next row, which the processor does not foresee. */
+static inline void fetch_row(const float *x, size_t step, int count, int n)
+{
+    for (int i = 0; i < n; i++, x += step)
+        for (int c = 0; c < count; c += LINE_FLOATS) _mm_prefetch((const char *)(x + c), _MM_HINT_T0);
+}
+
 /* One row of the convolution's input, columns [first, first + n) which may reach outside, channels
  * [channel, channel + count) at `stride` floats to a pixel. */
 static void activate_row(const struct winograd_plan *plan, const struct block *block, int y, int first, int n,
@@ -194,6 +202,7 @@ static void activate_row(const struct winograd_plan *plan, const struct block *b
         const float *shift = norm ? args->norm.shift + norm_row + from : NULL;
         float *to_pixel = target + (from - channel);
         if (enlarge == 1) {
+            fetch_row(x + (size_t)first * step + (size_t)map->width * step, step, to - from, n);
             BLOCKED(activate)
             (to_pixel, stride, x + (size_t)first * step, step, to - from, n, scale, shift, args->silu);
             continue;
