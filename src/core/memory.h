@@ -6,6 +6,10 @@
 
 #define VIPO_ALIGNMENT 64
 
+/* count * size bytes, not set to anything, aligned to VIPO_ALIGNMENT; NULL as below. Release with
+ * vipo_aligned_free. */
+void *vipo_aligned_alloc(size_t count, size_t size);
+
 /* count * size bytes, zeroed, aligned to VIPO_ALIGNMENT; NULL when out of memory, on overflow or when
  * the product is 0. Release with vipo_aligned_free. */
 void *vipo_aligned_calloc(size_t count, size_t size);

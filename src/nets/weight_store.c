@@ -28,7 +28,7 @@ static vipo_status add_block(vipo_weight_store *store, size_t floats, struct vip
 {
     struct vipo_weight_block *block = calloc(1, sizeof *block);
     if (!block) return vipo_fail_memory(error, sizeof *block, "weights");
-    block->memory = vipo_aligned_calloc(floats, sizeof(float));
+    block->memory = vipo_aligned_alloc(floats, sizeof(float));
     if (!block->memory) {
         free(block);
         return vipo_fail_memory(error, floats * sizeof(float), "weights");
@@ -90,7 +90,7 @@ vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name,
     const size_t side = rank == 4 && taps == 9 ? 3 : taps == 3 ? 3 : 1;
     const size_t shape[4] = {out, in, side, side};
     char full[256];
-    float *temporary = vipo_aligned_calloc(count + out, sizeof *temporary);
+    float *temporary = vipo_aligned_alloc(count + out, sizeof *temporary);
     if (!temporary) return vipo_fail_memory(error, count * sizeof *temporary, "weights");
     snprintf(full, sizeof full, "%s.weight", name);
     vipo_status status = read_tensor(store, full, rank, shape, count, temporary, error);
