@@ -44,6 +44,10 @@ static double *numbers(const vipo_safetensors *file, const char *name, size_t *r
     return values;
 }
 
+/* Of every task, all 39 numbers of every step. Upstream's policies of the doors write into the observation that they are given
+ * (they move the handle's place: -.05 in x; +.05, +.12, +.1), and the original recordings, made afterwards, hold what was
+ * written: replayed as they are, they differ by .05 and .12 there. make.py, next to the files, takes back what was written,
+ * and that alone, so that the doors have the same bound as everything else. */
 static void test_replays(void **state)
 {
     (void)state;
