@@ -104,8 +104,9 @@ static int run(tool *t, void *values)
     void *defaults = NULL;
     if (t->use->arguments.count > 0) {
         int words;
-        c = command_find_words(t->use->arguments.count, (char *const *)t->use->arguments.items, &words);
-        if (!c) return command_unknown(t, t->use->arguments.items[0]);
+        char *const *const items = (char *const *)t->use->arguments.items;
+        c = command_find_words(t->use->arguments.count, items, &words);
+        if (!c) return command_unknown(t, t->use->arguments.count, items);
         if (words < t->use->arguments.count)
             return tool_usage_error(t, "unexpected argument '%.80s' (--help shows the usage)",
                                     t->use->arguments.items[words]);

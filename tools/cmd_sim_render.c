@@ -1,4 +1,4 @@
-/* vipo sim render: what a camera sees of a task's initial state. */
+/* vipo sim render: what a camera sees of a task, at first or in the middle of an episode of its scripted policy. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +8,20 @@
 typedef struct render_options {
     common_options common;
     sim_inputs inputs;
+    int steps;
     const char *camera, *size, *out, *depth, *segmentation, *mask, *matrix;
 } render_options;
 
 #define AT(member) offsetof(render_options, member)
+static const option step_options[] = {
+    {.name = "steps",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(steps),
+     .max = VIPO_SIM_MAX_STEPS,
+     .help = "steps of the scripted policy before the picture"},
+    {0},
+};
 static const option own_options[] = {
     {.name = "camera",
      .letter = 'c',
@@ -68,9 +78,13 @@ static const option output_options[] = {
     {0},
 };
 static const option_group groups[] = {
-    {"Scene", sim_scene_options, AT(inputs)},    {"Camera", own_options, 0},
-    {"", sim_picture_options, AT(inputs)},       {"Output", output_options, 0},
-    {"Common", common_option_table, AT(common)}, {0},
+    {"Scene", sim_scene_options, AT(inputs)},
+    {"", step_options, 0},
+    {"Camera", own_options, 0},
+    {"", sim_picture_options, AT(inputs)},
+    {"Output", output_options, 0},
+    {"Common", common_option_table, AT(common)},
+    {0},
 };
 
 static void set_defaults(void *values)
@@ -87,6 +101,7 @@ typedef struct result {
     vipo_sim_picture picture;
     uint8_t *mask; /* [height][width] */
     double matrix[12];
+    vipo_sim_episode episode; /* before the picture */
 } result;
 
 enum { OUTPUTS = 5 };
@@ -203,6 +218,7 @@ static int print_results(tool *t, const render_options *options, const vipo_sim 
     json_object_set_new(
         out, "seed", options->inputs.initial ? json_null() : json_integer((json_int_t)options->inputs.seed));
     json_object_set_new(out, "initial", path_json(options->inputs.initial));
+    json_object_set_new(out, "steps", json_integer(r->episode.steps));
     json_object_set_new(out, "camera", json_text(options->camera));
     json_object_set_new(out, "width", json_integer(r->width));
     json_object_set_new(out, "height", json_integer(r->height));
@@ -216,6 +232,12 @@ static int print_results(tool *t, const render_options *options, const vipo_sim 
         if (paths[i]) json_array_append_new(files, json_text(paths[i]));
     json_object_set_new(out, "files", files);
     return tool_print_json(t, out);
+}
+
+static bool before_step(void *user, vipo_sim *sim, int step)
+{
+    (void)sim;
+    return step < *(const int *)user;
 }
 
 static int run(tool *t, void *values)
@@ -232,6 +254,12 @@ static int run(tool *t, void *values)
     const unsigned parts = (options->out ? VIPO_SIM_RGB : 0U) | (options->depth ? VIPO_SIM_DEPTH : 0U) |
                            (options->segmentation || options->mask ? VIPO_SIM_SEGMENTATION : 0U);
     vipo_status done = vipo_sim_camera_matrix(sim, options->camera, r.height, r.width, r.matrix, &error);
+    if (done == VIPO_OK && options->steps) {
+        int steps = options->steps;
+        done = vipo_sim_run_expert(sim, observation, before_step, &steps, &r.episode, &error);
+        if (done == VIPO_OK && r.episode.steps < steps)
+            tool_warn(t, "the episode ends after %d steps: that is what is drawn", r.episode.steps);
+    }
     if (done == VIPO_OK && parts)
         done = vipo_sim_render(sim, options->camera, r.height, r.width, parts, &r.picture, &error);
     if (done == VIPO_OK && options->mask) {
@@ -253,13 +281,14 @@ static int run(tool *t, void *values)
 
 const command command_sim_render = {
     .name = "sim-render",
-    .summary = "simulator: picture, depth, segmentation of a task's initial state",
-    .usage = "--task NAME [--camera NAME] [--seed N] --out FILE [options]",
-    .description = "Draws what a camera sees of a Meta-World task in the initial state of a seed or of a "
-                   "recorded episode. "
+    .summary = "simulator: picture, depth, segmentation of a task",
+    .usage = "--task NAME [--camera NAME] [--seed N] [--steps N] --out FILE [options]",
+    .description = "Draws what a camera sees of a Meta-World task, in the initial state of a seed or of a "
+                   "recorded episode, or after steps of the task's scripted policy. "
                    "The rows are those of AVDC's data: upright, mirrored left to right.",
     .groups = groups,
     .examples = "vipo sim render -t door-open --seed 3 -o frame.png\n"
+                "vipo sim render -t door-open --steps 60 -o later.png\n"
                 "vipo sim render -t hammer -c corner3 --size 640x480 -o a.png --depth d.npy --mask m.png "
                 "--matrix c.npy",
     .values_size = sizeof(render_options),

@@ -53,9 +53,38 @@ static const char *name_of(const void *list, int i)
     return command_name(i);
 }
 
-int command_unknown(tool *t, const char *name)
+/* "list", "render" ...: what may follow the word `first` in the names of two words; returns how many there are. */
+static int second_words(const char *first, char *out, size_t size)
+{
+    const size_t length = strlen(first);
+    const char *seconds[N_COMMANDS];
+    int n = 0;
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strncmp(commands[i]->name, first, length) == 0 && commands[i]->name[length] == '-')
+            seconds[n++] = commands[i]->name + length + 1;
+    size_t used = 0;
+    out[0] = '\0';
+    for (int i = 0; i < n && used < size; i++) {
+        const int written = snprintf(out + used, size - used, "%s%s",
+                                     i == 0      ? ""
+                                     : i + 1 < n ? ", "
+                                                 : " or ",
+                                     seconds[i]);
+        used += written > 0 ? (size_t)written : 0;
+    }
+    return n;
+}
+
+int command_unknown(tool *t, int argc, char *const *argv)
 {
     char known[400];
+    const char *const name = argv[0];
+    if (*name && second_words(name, known, sizeof known) > 1) {
+        if (argc == 1 || argv[1][0] == '-')
+            return tool_usage_error(t, "'%.80s' needs a second word: %s", name, known);
+        return tool_usage_error(t, "unknown command '%.80s %.80s', after '%.80s' expected %s", name, argv[1],
+                                name, known);
+    }
     const char *const near = closest_name(name, name_of, NULL);
     join_choices(command_name, known, sizeof known);
     return tool_usage_error(t, "unknown command '%.80s', %s%s%sexpected %s", name,

@@ -29,7 +29,7 @@ const command *command_find_words(int argc, char *const *argv, int *words);
 const char *command_name(int i);
 /* Values of a command's options, set to the defaults; released with free(). NULL: out of memory. */
 void *command_new_values(const command *c);
-/* Says that there is no command of that name, and which are near it. Returns the exit status. */
-int command_unknown(tool *t, const char *name);
+/* Says that argv[0..argc), at least one word, begins with no command, and which are near it. Returns the exit status. */
+int command_unknown(tool *t, int argc, char *const *argv);
 
 #endif

@@ -104,6 +104,6 @@ int main(int argc, char **argv)
     int words = 1;
     const command *c = command_find(name);
     if (!c) c = command_find_words(argc - 1, argv + 1, &words);
-    if (!c) return command_unknown(&t, name);
+    if (!c) return command_unknown(&t, argc - 1, argv + 1);
     return close_standard_output(c->name, run_command(c, argc - 1 - words, argv + 1 + words), pipe_action);
 }
