@@ -1,6 +1,8 @@
 """The cases of `vipo sim`, in the form of cases.py. Skipped where vipo was built without MuJoCo or has no OpenGL."""
 import json
 import os
+import random
+import shlex
 import signal
 import subprocess
 import time
@@ -266,6 +268,44 @@ def collect_full(run):
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=run.folder)
     expect(process.returncode == 1, "exit status %d: %s", process.returncode, process.stderr)
     expect_one_line(process.stderr, "set/episodes/handle-press_00000.safetensors: cannot write: File too large")
+
+
+def contents(folder):
+    """{name: bytes} of every file below a folder."""
+    found = {}
+    for where, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(where, name)
+            with open(path, "rb") as file:
+                found[os.path.relpath(path, folder)] = file.read()
+    return found
+
+
+@special("sim", "collect: killed")
+def collect_killed(run):
+    """Killed again and again at moments that no one chose, then left alone: the same bytes as in one go, and nothing else."""
+    line = [run.vipo] + (COLLECT.replace("handle-press", "handle-press,faucet-close").replace("-n 1", "-n 3") + "-w 2 -o ").split()
+    start = time.monotonic()
+    code, out, err = run.run(shlex.join(line[1:] + ["whole"]))
+    expect(code == 0, "exit status %d: %s", code, err)
+    whole, wanted, killed = time.monotonic() - start, contents(run.path("whole")), 0
+    expect(len(wanted) == 3 + 2 * 3 * 2, "files %s", sorted(wanted))
+    for _ in range(6):
+        process = subprocess.Popen(line + ["parts"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=run.folder)
+        time.sleep(random.uniform(0, whole))
+        process.kill()
+        killed += process.wait(timeout=60) == -signal.SIGKILL
+        left = contents(run.path("parts")) if os.path.isdir(run.path("parts")) else {}
+        for name in left:  # what has its name is complete, whatever happened
+            expect(name.endswith(".tmp") or name in wanted, "%s is there", name)
+            expect(name.endswith(".tmp") or name.endswith(".jsonl") or left[name] == wanted[name], "%s is not complete", name)
+    expect(killed > 0, "nothing was killed")
+    code, out, err = run.run(shlex.join(line[1:] + ["parts", "--json"]))
+    expect(code == 0 and err == "", "after kills: exit status %d: %s", code, err)
+    expect(json.loads(out)["episodes"] == 6, "%s", out)
+    found = contents(run.path("parts"))
+    expect(sorted(found) == sorted(wanted), "files %s", sorted(found))
+    expect(found == wanted, "other bytes in %s", [name for name in wanted if found[name] != wanted[name]])
 
 
 case("sim", "collect: no folder", "sim collect -t hammer", code=2, err="--out DIR is missing")
