@@ -13,7 +13,9 @@ demo: build
 	@scripts/demo.sh
 
 # Everything CI runs: -C sanitize adds the tests that build and run with sanitizers (tests/CMakeLists.txt).
-test: build
+test:
+	@scripts/setup.sh test
+	@scripts/build.sh release
 	@ctest --test-dir build --output-on-failure --no-tests=error -j $(TEST_JOBS) -C sanitize
 
 quick: build

@@ -1,8 +1,8 @@
 #!/bin/sh
-# setup.sh [fuzz]: installs what vipo needs to build and test on Debian (and to fuzz: make fuzz), and fetches MuJoCo
-# and Meta-World's models for the simulator (scripts/setup_mujoco.py). When everything is there it needs neither the
-# network nor root, and says so. What only the simulator needs is not essential: if it cannot be had there is a
-# warning. Details go to build/setup.log.
+# setup.sh [test | fuzz]: installs what vipo needs to build on Debian (and to be tested, and fuzzed: make test, make
+# fuzz), and fetches MuJoCo and Meta-World's models for the simulator (scripts/setup_mujoco.py). When everything is
+# there it needs neither the network nor root, and says so. What only the simulator and its data sets need is not
+# essential: if it cannot be had there is a warning. Details go to build/setup.log.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,8 @@ libraries="libc6-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libgif-dev li
     libswscale-dev libavutil-dev libutf8proc-dev libpcre2-dev librandom123-dev libzip-dev libcmocka-dev"
 # OpenGL without a screen, opened at run time by `vipo sim render`
 simulator_libraries="libegl1 libgl1-mesa-dri libosmesa6"
+# the readers of train/data, tested by tests/sim/test_reader.py
+[ "${1:-}" != test ] || simulator_libraries="$simulator_libraries python3-numpy python3-av"
 if [ "${1:-}" = fuzz ]; then
     programs="$programs clang:clang"
     libraries="$libraries libclang-rt-14-dev"

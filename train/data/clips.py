@@ -1,11 +1,10 @@
 """Reads what `vipo sim collect` wrote (docs/data.md): the index, videos as uint8 [frames][height][width][3], and AVDC's
-way of taking eight frames from a clip. Needs NumPy, and PyAV or the program ffmpeg."""
+way of taking eight frames from a clip. Needs NumPy and PyAV."""
 import dataclasses
 import json
 import os
-import shutil
-import subprocess
 
+import av
 import numpy as np
 
 FORMAT = 1
@@ -24,9 +23,10 @@ class Clip:
 
     def frames(self):
         """uint8 [frames][height][width][3], rows as glReadPixels gives them: upright and mirrored, as AVDC's."""
-        frames = read_frames(os.path.join(self.folder, self.info["video"]), self.info["height"], self.info["width"])
-        if len(frames) != self.info["frames"]:
-            raise ValueError("%s: %d frames, the index says %d" % (self.info["video"], len(frames), self.info["frames"]))
+        frames = read_frames(os.path.join(self.folder, self.info["video"]))
+        wanted = (self.info["frames"], self.info["height"], self.info["width"], 3)
+        if frames.shape != wanted:
+            raise ValueError("%s: frames %s, the index says %s" % (self.info["video"], frames.shape, wanted))
         return frames
 
     def states(self):
@@ -48,26 +48,10 @@ def open_clips(folder, tasks=None, cameras=None, seeds=None):
     return clips
 
 
-def read_frames(path, height, width):
-    """All frames of a video: by PyAV, else by the program ffmpeg."""
-    try:
-        import av
-    except ImportError:
-        return read_with_ffmpeg(path, height, width)
+def read_frames(path):
+    """All frames of a video."""
     with av.open(path) as file:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
-
-
-def read_with_ffmpeg(path, height, width):
-    program = shutil.which("ffmpeg")
-    if not program:
-        raise RuntimeError("videos are read by PyAV (pip install av) or by ffmpeg (apt install ffmpeg): neither is here")
-    # -vsync passthrough: every frame once, whatever the times between them
-    done = subprocess.run([program, "-v", "error", "-i", path, "-vsync", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    if done.returncode:
-        raise ValueError("%s: %s" % (path, done.stderr.decode("utf-8", "replace").strip()))
-    return np.frombuffer(done.stdout, np.uint8).reshape(-1, height, width, 3)
 
 
 def read_episode(path):
