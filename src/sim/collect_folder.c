@@ -12,6 +12,7 @@
 
 #include "core/file_output.h"
 #include "core/json_util.h"
+#include "sim/assets.h"
 #include "sim/collect.h"
 
 static const char settings_name[] = "collect.json";
@@ -133,7 +134,7 @@ static vipo_status compare_settings(const char *path, const json_t *found, const
 
 static vipo_status write_settings(const char *path, const json_t *settings, vipo_error *error)
 {
-    char *const text = json_dumps(settings, JSON_INDENT(2));
+    char *const text = json_dumps(settings, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     if (!text) return vipo_fail_memory(error, 1, path);
     const size_t n = strlen(text);
     text[n] = '\n'; /* in place of the 0 */
@@ -259,6 +260,18 @@ static vipo_status prepare(vipo_collection *c, vipo_error *error)
     return status;
 }
 
+/* What every worker needs, before a folder is made. */
+static vipo_status check_installation(const vipo_collection *c, vipo_error *error)
+{
+    const vipo_sim_options *const o = &c->options.sim;
+    for (int i = 0; i < c->n_tasks; i++) {
+        char *path;
+        VIPO_TRY(vipo_assets_find(&path, o->assets, vipo_tasks[c->tasks[i]].model, error));
+        free(path);
+    }
+    return vipo_sim_gl_probe(o->gl, NULL, 0, error);
+}
+
 vipo_status vipo_collection_open(vipo_collection *out, const char *folder,
                                  const vipo_sim_collect_options *options, vipo_error *error)
 {
@@ -267,6 +280,7 @@ vipo_status vipo_collection_open(vipo_collection *out, const char *folder,
     VIPO_TRY(check_numbers(options, error));
     VIPO_TRY(resolve_tasks(out, error));
     VIPO_TRY(resolve_cameras(out, error));
+    VIPO_TRY(check_installation(out, error));
     const vipo_status status = prepare(out, error);
     if (status != VIPO_OK) vipo_collection_close(out);
     return status;

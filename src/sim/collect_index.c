@@ -109,7 +109,7 @@ static json_t *clip_json(const vipo_collection *c, const vipo_kept_episode *epis
 
 static void write_line(FILE *stream, json_t *value)
 {
-    char *const text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *const text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
     if (text) fprintf(stream, "%s\n", text);
     free(text);
     json_decref(value);

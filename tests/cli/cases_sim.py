@@ -4,6 +4,7 @@ import os
 import random
 import shlex
 import signal
+import struct
 import subprocess
 import time
 
@@ -118,9 +119,10 @@ def assets_of(run):
 @special("sim", "broken models")
 def broken(run):
     models = assets_of(run)
+    invalid = bytes(80) + struct.pack("<I12fH", 1, *[float("nan")] * 12, 0)  # one triangle
     mesh, texture = "objects/meshes/doorlock/door.stl", "textures/wood2.png"
     scene, model = "scene/basic_scene.xml", "sawyer_xyz/sawyer_door_pull.xml"
-    for name, content, message in ((mesh, b"solid nothing", "door.stl"), (mesh, None, "door.stl"), (texture, b"\x89PNG", "wood2.png"),
+    for name, content, message in ((mesh, b"solid nothing", "door.stl"), (mesh, None, "door.stl"), (mesh, invalid, "door.stl' contains invalid vertices"), (texture, b"\x89PNG", "wood2.png"),
                                    (scene, b"<mujocoinclude><asset>", "MuJoCo cannot load it"), (scene, None, "basic_scene.xml"),
                                    (model, b"", "MuJoCo cannot load it"), (model, b"<mujoco><worldbody/></mujoco>", "sawyer_door_pull.xml: "),
                                    (model, b"\x00\xff" * 500, "MuJoCo cannot load it")):
@@ -148,6 +150,10 @@ def no_gl(run):
     expect(code == 1 and out == "", "exit status %d", code)
     expect_one_line(err, r"no OpenGL to draw with \(egl: .*\): install libegl1 and libgl1-mesa-dri, or libosmesa6")
     expect(run.files() == [], "files %s", run.files())
+    code, out, err = with_environment(run, COLLECT + "-o set", **nowhere)
+    expect(code == 1 and out == "", "collect: exit status %d", code)
+    expect_one_line(err, r"no OpenGL to draw with \(egl: ")
+    expect(not os.listdir(run.folder), "left behind: %s", os.listdir(run.folder))
     code, out, err = with_environment(run, "sim list --json", **nowhere)
     expect(code == 0 and not json.loads(out)["gl"][0]["works"], "sim list: %s", out)
 
@@ -317,6 +323,14 @@ case("sim", "collect: size", "sim collect -o set --size 640", code=2, err="--siz
 case("sim", "collect: lossless with a quality", "sim collect -o set --lossless --crf 3", code=2, err="--lossless has no --crf")
 case("sim", "collect: stride and frames", "sim collect -o set --stride 3 --max-frames 9", code=2, err="one of --stride and --max-frames")
 case("sim", "collect: unknown profile", "sim collect -o set --profile v3", code=2, err="expected farama-v3 or avdc-v2")
+
+
+@special("sim", "collect: no models")
+def collect_without_models(run):
+    code, out, err = run.run(COLLECT + "--assets nowhere -o set")
+    expect(code == 1 and out == "", "exit status %d", code)
+    expect_one_line(err, "nowhere/sawyer_xyz/sawyer_handle_press.xml: not found; scripts/setup.sh fetches Meta-World's models")
+    expect(not os.listdir(run.folder), "left behind: %s", os.listdir(run.folder))
 
 
 @special("sim", "collect: another folder")
