@@ -4,7 +4,7 @@
 # Tests use several threads themselves.
 TEST_JOBS ?= 2
 
-.PHONY: build demo test quick sanitize fuzz bench install clean help setup
+.PHONY: build demo test quick sanitize fuzz bench bench-sim install clean help setup
 
 build: setup
 	@scripts/build.sh release
@@ -33,6 +33,10 @@ bench: build
 	@build/tests/checkop/checkop --bench --shape-file bench/shapes/metaworld-64.txt
 	@echo "Whole network steps against PyTorch: bench/README.md"
 
+# The simulator beside Meta-World's Python packages.
+bench-sim: build
+	@scripts/bench_sim.sh
+
 PREFIX ?= /usr/local
 install: build
 	@cmake --install build --prefix $(PREFIX)
@@ -51,5 +55,6 @@ help:
 	@echo "make sanitize   the tests with sanitizers only: address + undefined, thread"
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS=600 (FUZZ_TARGETS=\"png torch\": only some)"
 	@echo "make bench      time each kernel on the layers of the example model"
+	@echo "make bench-sim  time the simulator beside Meta-World's Python packages"
 	@echo "make install    to PREFIX (/usr/local)"
 	@echo "make clean      remove build/ and out/demo/"

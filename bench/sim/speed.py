@@ -15,9 +15,11 @@ recorded. Prints and writes medians over the rounds and the median of the rounds
 import argparse
 import csv
 import ctypes
+import datetime
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -28,7 +30,7 @@ import numpy as np
 
 WIDTH, HEIGHT = 320, 240
 CAMERAS = ["corner", "corner2", "corner3"]
-PARTS = [("open", "s"), ("reset", "s"), ("step", "s"), ("context", "s"), ("rgb+depth", "s"), ("segments", "s")]
+PARTS = ["open", "reset", "step", "context", "rgb+depth", "segments"]
 
 
 def clock(work, *args):
@@ -209,13 +211,16 @@ class Side:
         if part == "open":
             return [clock(self.it.open, task, seed)[0]]
         if part == "reset":
-            return [clock(self.it.reset)[0] for _ in range(3)]
+            return [clock(self.it.reset)[0] for _ in range(7)]
         if part == "step":
-            self.it.reset()
-            return [clock(lambda: [self.it.step(action) for action in self.actions])[0] / len(self.actions)]
+            times = []
+            for _ in range(7):
+                self.it.reset()
+                times.append(clock(lambda: [self.it.step(action) for action in self.actions])[0] / len(self.actions))
+            return times
         draw = self.it.segments if part == "segments" else self.it.rgb_depth
         times = []
-        for camera in CAMERAS[:1] if part == "context" else CAMERAS:
+        for camera in {"context": CAMERAS[:1], "rgb+depth": CAMERAS, "segments": CAMERAS * 3}[part]:
             seconds, picture = clock(draw, camera)
             self.it.free(picture)
             times.append(seconds)
@@ -264,11 +269,11 @@ def compare(task, folder):
 
 
 def processor():
+    """As in bench/compare_step.py."""
     with open("/proc/cpuinfo") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.machine()
+        fields = dict(re.findall(r"^(.*?)\s*:\s*(.*)$", file.read().split("\n\n")[0], re.M))
+    family = " (family %s, model %s)" % (fields["cpu family"], fields["model"]) if "cpu family" in fields else ""
+    return fields.get("model name", platform.machine()) + family
 
 
 def measure(args, sides, task, folder):
@@ -276,15 +281,15 @@ def measure(args, sides, task, folder):
     for name, side in sides.items():
         side("check", task, args.seed, actions, os.path.join(folder, name))
     compare(task, folder)
-    rounds = {part: [] for part, _ in PARTS}
+    rounds = {part: [] for part in PARTS}
     for i in range(args.rounds):
-        one = {part: {} for part, _ in PARTS}
-        for part, _ in PARTS:
+        one = {part: {} for part in PARTS}
+        for part in PARTS:
             for name, side in list(sides.items())[::1 if i % 2 == 0 else -1]:
                 one[part][name] = statistics.median(side("time", part, task, args.seed))
         for name in sides:
             one["context"][name] -= one["rgb+depth"][name]
-        for part, _ in PARTS:
+        for part in PARTS:
             rounds[part].append(one[part])
     return rounds
 
@@ -302,12 +307,12 @@ def main():
         return serve(Side({"vipo": Vipo, "metaworld": Metaworld}[args.serve], args.library))
     if args.rounds < 1:
         parser.error("--rounds: expected at least 1")
-    sides, rows, pooled = {name: Process(name, args.library) for name in ("vipo", "metaworld")}, [], {part: [] for part, _ in PARTS}
+    sides, rows, pooled = {name: Process(name, args.library) for name in ("vipo", "metaworld")}, [], {part: [] for part in PARTS}
 
     def add(task, part, rounds):
         median = {name: statistics.median(one[name] for one in rounds) for name in sides}
         ratio = statistics.median(one["metaworld"] / one["vipo"] for one in rounds)
-        rows.append([processor(), os.cpu_count(), sides["vipo"]("device"), task, part, len(rounds)] +
+        rows.append([datetime.date.today().isoformat(), processor(), os.cpu_count(), sides["vipo"]("device"), task, part, len(rounds)] +
                     ["%.6g" % (1e3 * median[name]) for name in sides] + ["%.3f" % ratio])
         print("%-14s %-10s vipo %9.3f ms   Python %9.3f ms   ratio %.2f" % (task, part, 1e3 * median["vipo"], 1e3 * median["metaworld"], ratio), flush=True)
 
@@ -321,7 +326,7 @@ def main():
     if args.out:
         with open(args.out, "w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow("cpu,cores,opengl,task,part,rounds,vipo_ms,python_ms,ratio".split(","))
+            writer.writerow("date,cpu,cores,opengl,task,part,rounds,vipo_ms,python_ms,ratio".split(","))
             writer.writerows(rows)
     return 0
 
