@@ -14,12 +14,13 @@ enum {
     /* V and M have a few lines between products, lest those of one tile fall into one set of the cache. */
     PRODUCT_GAP = 48,
     LINE_FLOATS = 16,
-    BLOCK_BYTES = 640 << 10, /* V and M of a block of tiles */
-    SLICE_BYTES = 160 << 10, /* activated pixels of a block, some channels at a time */
-    SHARED_BYTES = 6 << 20,  /* V of small maps */
-    SMALL_MAP_TILES = 32,    /* tiles of a frame */
-    MOST_TILES = 96,         /* of a block */
-    SMALL_TILES = 64,        /* of a task on small maps */
+    BLOCK_BYTES = 640 << 10,             /* V and M of a block of tiles */
+    SLICE_BYTES = 160 << 10,             /* activated pixels of a block, some channels at a time */
+    SHARED_BYTES = 6 << 20,              /* V of small maps */
+    SMALL_MAP_TILES = 32,                /* tiles of a frame */
+    LEAST_TILES = LANES == 16 ? 16 : 24, /* of a block, however many channels */
+    MOST_TILES = 96,                     /* of a block */
+    SMALL_TILES = 64,                    /* of a task on small maps */
     TASKS_PER_THREAD = 4,
 };
 
@@ -105,7 +106,7 @@ static void plan_winograd(struct winograd_plan *plan, const vipo_conv_space *arg
     plan->small = frame_tiles <= SMALL_MAP_TILES;
     const size_t block_bytes = tile_bytes + (size_t)plan->products * sizeof(float) * PANEL;
     int most = (int)(BLOCK_BYTES / block_bytes);
-    most = most < 2 * TILE_ROWS ? 2 * TILE_ROWS : least(most, MOST_TILES);
+    most = most < LEAST_TILES ? LEAST_TILES : least(most, MOST_TILES);
     choose_blocks(plan, most);
     const int pixels = block_pixels(plan, plan->block_y, plan->block_x);
     const int vectors = SLICE_BYTES / (pixels * LANES * (int)sizeof(float));
