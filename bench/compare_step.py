@@ -213,10 +213,14 @@ def relative_l2(ours: Path, peer: Path) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
+def file_name(cpu: str) -> str:
+    """A processor's name as part of a file's name."""
+    return re.sub(r"[^a-z0-9]+", "-", cpu.lower()).strip("-")
+
+
 def record(folder: Path, row: dict[str, Any]) -> Path:
     """Appends a row to the file of this processor."""
-    slug = re.sub(r"[^a-z0-9]+", "-", row["cpu"].lower()).strip("-")
-    path = folder / f"{slug}.csv"
+    path = folder / f"{file_name(row['cpu'])}.csv"
     folder.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
