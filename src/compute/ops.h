@@ -75,6 +75,7 @@ typedef struct vipo_layer {
     vipo_weight_kind kind;
     int in, out;
     int frames, height, width;
+    bool half; /* store the weights as IEEE binary16 where the table can: half the memory, to 3e-4 */
 } vipo_layer;
 
 /* Weights in the layout of one table. data is owned by whoever allocated it (see vipo_ops.packed_floats);
@@ -82,6 +83,7 @@ typedef struct vipo_layer {
 typedef struct vipo_packed {
     vipo_weight_kind kind;
     vipo_method method;
+    bool half; /* data holds binary16 */
     int in, out;
     const float *data;
     const float *bias; /* [out rounded up to the table's panel], zeros where the layer has none */

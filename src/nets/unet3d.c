@@ -7,7 +7,7 @@
 
 #include "core/memory.h"
 
-enum { NAME_ROOM = 192, MAX_SKIPS = 1 + 8 * 33 };
+enum { NAME_ROOM = 192, MAX_SKIPS = 1 + 8 * 33, HALF_PIXELS = 256 };
 
 /* ---- writing the network down -------------------------------------------------------------------- */
 
@@ -43,9 +43,10 @@ static const vipo_packed *load(builder *b, const char *name, vipo_weight_kind ki
     static const vipo_packed nothing = {.kind = VIPO_WEIGHT_LINEAR, .in = 1, .out = 1};
     const vipo_packed *packed = &nothing;
     check_program(b);
-    vipo_layer layer = {kind, in, out, 1, 1, 1};
+    vipo_layer layer = {kind, in, out, 1, 1, 1, false};
     if (map != VIPO_NO_VALUE)
         vipo_program_map_size(b->program, map, &layer.frames, &layer.height, &layer.width);
+    layer.half = b->store->packer.half_weights && layer.height * layer.width <= HALF_PIXELS;
     if (b->status == VIPO_OK)
         keep(b, vipo_weight_store_packed(b->store, name, &layer, rank, true, &packed, b->error));
     return packed;

@@ -8,7 +8,8 @@
 /* For whom weights are packed, and with whose hands. */
 typedef struct vipo_packer {
     const vipo_ops *ops;
-    vipo_pool *pool; /* used while filling only; NULL: the caller alone */
+    vipo_pool *pool;   /* used while filling only; NULL: the caller alone */
+    bool half_weights; /* of layers over small maps, whose weights outweigh them, as binary16 */
 } vipo_packer;
 
 typedef struct vipo_weight_store {
@@ -38,7 +39,7 @@ vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name,
 /* A layer that sees no maps. */
 static inline vipo_layer vipo_linear_layer(int in, int out)
 {
-    return (vipo_layer){VIPO_WEIGHT_LINEAR, in, out, 1, 1, 1};
+    return (vipo_layer){VIPO_WEIGHT_LINEAR, in, out, 1, 1, 1, false};
 }
 
 /* Packs a linear layer from memory: weights [out][in], bias [out]. */

@@ -13,6 +13,8 @@ enum { GUARD = 64, LINE = 512 };
 #define BOUND 2e-6
 /* Winograd's transforms add and subtract what nearly cancels: about twice the error of plain sums. */
 #define WINOGRAD_BOUND 4e-6
+/* Weights rounded to 11 bits. */
+#define HALF_BOUND     2e-3
 #define DENORMAL_ERROR 2e-43
 /* Attention on inputs of 1000 exponentiates differences of scores near 1e6. */
 #define SCORE_BOUND 2e-2
@@ -128,6 +130,7 @@ static const char *check_stats(const checkop_problem *p, const struct result *r,
 static double bound_of(const checkop_problem *p)
 {
     if (p->shape.op == CHECKOP_ATTENTION && p->input == INPUT_OFFSET) return SCORE_BOUND;
+    if (p->shape.v[KEY_HALF]) return HALF_BOUND;
     const bool taps = p->shape.op == CHECKOP_CONV_SPACE || p->shape.op == CHECKOP_CONV_TIME;
     return taps && p->shape.v[KEY_KIND] != VIPO_WEIGHT_LINEAR ? WINOGRAD_BOUND : BOUND;
 }

@@ -47,6 +47,7 @@ typedef enum checkop_key {
     KEY_COUNTS, /* 1: the keys that exist differ by batch entry */
     KEY_BETA,
     KEY_METHOD, /* auto: the one that the table chooses; direct winograd2 winograd4, where the table knows it */
+    KEY_HALF,   /* 1: weights as binary16 where the table can */
     KEY_COUNT, /* calls in one network step, for sums over a network */
     CHECKOP_KEYS
 } checkop_key;

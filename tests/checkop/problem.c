@@ -253,7 +253,7 @@ static void pack(checkop_call *call, const checkop_problem *problem, int i, vipo
 {
     const vipo_ops *ops = call->compute.ops;
     const int *v = problem->shape.v;
-    const vipo_layer layer = {kind, in, out, v[KEY_FRAMES], v[KEY_HEIGHT], v[KEY_WIDTH]};
+    const vipo_layer layer = {kind, in, out, v[KEY_FRAMES], v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_HALF] != 0};
     const vipo_method method = v[KEY_METHOD] == 0 || !ops->knows(&layer, (vipo_method)(v[KEY_METHOD] - 1))
                                    ? ops->choose(&layer)
                                    : (vipo_method)(v[KEY_METHOD] - 1);

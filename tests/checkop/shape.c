@@ -43,6 +43,7 @@ static const struct key {
     [KEY_COUNTS] = {"counts", 0, 0, NULL},
     [KEY_BETA] = {"beta", 0, 0, NULL},
     [KEY_METHOD] = {"method", 0, 0, method_words},
+    [KEY_HALF] = {"half", 0, 0, NULL},
     [KEY_COUNT] = {"count", 0, 1, NULL},
 };
 

@@ -29,6 +29,8 @@ static inline size_t panel_floats(int k, int columns)
 /* Depth of a packed weight's panels; an upsampling one has four sets of panels, one for each parity
  * 2 (y mod 2) + (x mod 2) of output pixels, each a 2x2 convolution of the input. */
 int BLOCKED(packed_depth)(vipo_weight_kind kind, int in);
+/* Can weights of this layer be halves? Winograd's of 3x3 convolutions. */
+bool BLOCKED(halves)(const vipo_layer *layer, vipo_method method);
 bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method);
 vipo_method BLOCKED(choose)(const vipo_layer *layer);
 size_t BLOCKED(packed_floats)(const vipo_layer *layer, vipo_method method);

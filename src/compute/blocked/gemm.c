@@ -130,14 +130,15 @@ void BLOCKED(gemm)(const struct gemm *gemm, int first_panel, int end_panel)
     }
 }
 
-void BLOCKED(gemm_panel)(int rows, int k, const float *a, const ptrdiff_t *a_rows, const float *weights,
-                         int width, float *out, const ptrdiff_t *out_rows)
+static void whole_panel(tile_kernel *const (*kernels)[2], int rows, int k, const float *a,
+                        const ptrdiff_t *a_rows, const void *weights, size_t weight_bytes, int width,
+                        float *out, const ptrdiff_t *out_rows)
 {
-    tile_kernel *const(*kernels)[2] = BLOCKED(tile_kernels);
     const int chunks = (k + CHUNK_K - 1) / CHUNK_K, limit = ((k + chunks - 1) / chunks + 3) / 4 * 4;
     for (int done = 0; done < k; done += limit) {
         const struct tile_segment segment = {a + done, a_rows, (size_t)(k - done < limit ? k - done : limit),
-                                             weights + (size_t)done * (size_t)width};
+                                             (const char *)weights +
+                                                 (size_t)done * (size_t)width * weight_bytes};
         struct tile tile = {.segments = &segment,
                             .end = &segment + 1,
                             .init = done ? out : zeros,
@@ -153,4 +154,17 @@ void BLOCKED(gemm_panel)(int rows, int k, const float *a, const ptrdiff_t *a_row
             if (done) tile.init_rows += TILE_ROWS;
         }
     }
+}
+
+void BLOCKED(gemm_panel)(int rows, int k, const float *a, const ptrdiff_t *a_rows, const float *weights,
+                         int width, float *out, const ptrdiff_t *out_rows)
+{
+    whole_panel(BLOCKED(tile_kernels), rows, k, a, a_rows, weights, sizeof *weights, width, out, out_rows);
+}
+
+void BLOCKED(gemm_half_panel)(int rows, int k, const float *a, const ptrdiff_t *a_rows,
+                              const uint16_t *weights, int width, float *out, const ptrdiff_t *out_rows)
+{
+    whole_panel(BLOCKED(half_tile_kernels), rows, k, a, a_rows, weights, sizeof *weights, width, out,
+                out_rows);
 }

@@ -51,9 +51,11 @@ static inline int panel_width(int columns, int panel)
     return columns - panel * PANEL <= LANES ? LANES : PANEL;
 }
 
-/* out = a b for one whole panel: rows at byte offsets, weights [k][width]. */
+/* out = a b for one whole panel: rows at byte offsets, weights [k][width] floats, or halves. */
 void BLOCKED(gemm_panel)(int rows, int k, const float *a, const ptrdiff_t *a_rows, const float *weights,
                          int width, float *out, const ptrdiff_t *out_rows);
+void BLOCKED(gemm_half_panel)(int rows, int k, const float *a, const ptrdiff_t *a_rows,
+                              const uint16_t *weights, int width, float *out, const ptrdiff_t *out_rows);
 
 /* Panels [first, end) of all rows. */
 void BLOCKED(gemm)(const struct gemm *gemm, int first_panel, int end_panel);

@@ -28,6 +28,11 @@ bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method)
     return in_space(layer->kind);
 }
 
+bool BLOCKED(halves)(const vipo_layer *layer, vipo_method method)
+{
+    return layer->half && method != VIPO_METHOD_DIRECT && in_space(layer->kind);
+}
+
 vipo_method BLOCKED(choose)(const vipo_layer *layer)
 {
     if (in_space(layer->kind) && layer->in >= LANES) return VIPO_METHOD_WINOGRAD_4;
@@ -143,6 +148,7 @@ void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *wei
     if (bias) memcpy(packed_bias, bias, (size_t)layer->out * sizeof(float));
     *packed = (vipo_packed){.kind = layer->kind,
                             .method = method,
+                            .half = BLOCKED(halves)(layer, method),
                             .in = layer->in,
                             .out = layer->out,
                             .data = memory,

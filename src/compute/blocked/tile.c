@@ -7,6 +7,7 @@
 #ifdef __AVX512F__
 #define VECTOR "zmm"
 #define BYTES  "64"
+#define HALF   "32"
 #define B0     "%%zmm26"
 #define B1     "%%zmm27"
 #define A0     "%%zmm28"
@@ -14,6 +15,7 @@
 #else
 #define VECTOR "ymm"
 #define BYTES  "32"
+#define HALF   "16"
 #define B0     "%%ymm6"
 #define B1     "%%ymm7"
 #define A0     "%%ymm8"
@@ -37,11 +39,18 @@
     "vxorps %%xmm\\r,%%xmm\\r,%%xmm\\r\n"
 #define CLEAR_2 CLEAR_1 \
     "vxorps %%xmm1\\r,%%xmm1\\r,%%xmm1\\r\n"
-#define LOAD_B_1 \
+#define LOAD_float_1 \
     "vmovups \\k*" BYTES "(%%rdx)," B0 "\n"
-#define LOAD_B_2 \
+#define LOAD_float_2 \
     "vmovups 2*\\k*" BYTES "(%%rdx)," B0 "\n" \
     "vmovups (2*\\k+1)*" BYTES "(%%rdx)," B1 "\n"
+#define LOAD_half_1 \
+    "vcvtph2ps \\k*" HALF "(%%rdx)," B0 "\n"
+#define LOAD_half_2 \
+    "vcvtph2ps 2*\\k*" HALF "(%%rdx)," B0 "\n" \
+    "vcvtph2ps (2*\\k+1)*" HALF "(%%rdx)," B1 "\n"
+#define STRIDE_float BYTES
+#define STRIDE_half  HALF
 #define FMA_1(r, address, a) \
     "vbroadcastss 4*\\k(%%" #address ",%%rax)," a "\n" \
     "vfmadd231ps " B0 "," a ",%%" VECTOR #r "\n"
@@ -69,8 +78,8 @@
 #define FIELD(name) [name] "i"(offsetof(struct tile, name))
 
 /* 1: segments. 2: k by 4, 4: what is left of it. */
-#define KERNEL(rows, vectors, list)                                                                          \
-    static void tile_##rows##_##vectors(const struct tile *tile)                                             \
+#define KERNEL(type, rows, vectors, list)                                                                       \
+    static void type##_##rows##_##vectors(const struct tile *tile)                                            \
     {                                                                                                        \
         __asm__ volatile(".irp r," list "\n" CLEAR_##vectors ".endr\n"                                       \
                          "mov %c[segments](%%rdi),%%rsi\n"                                                   \
@@ -84,16 +93,16 @@
                          "sub $4,%%rcx\n"                                                                    \
                          "jl 3f\n"                                                                           \
                          ".p2align 5\n"                                                                      \
-                         "2: .irp k,0,1,2,3\n" LOAD_B_##vectors ROWS_##rows(FMA_##vectors) ".endr\n"         \
+                         "2: .irp k,0,1,2,3\n" LOAD_##type##_##vectors ROWS_##rows(FMA_##vectors) ".endr\n"         \
                          "add $16,%%rax\n"                                                                   \
-                         "add $4*" #vectors "*" BYTES ",%%rdx\n"                                             \
+                         "add $4*" #vectors "*" STRIDE_##type ",%%rdx\n"                                             \
                          "sub $4,%%rcx\n"                                                                    \
                          "jge 2b\n"                                                                          \
                          "3: add $4,%%rcx\n"                                                                 \
                          "jz 5f\n"                                                                           \
-                         "4: .irp k,0\n" LOAD_B_##vectors ROWS_##rows(FMA_##vectors) ".endr\n"               \
+                         "4: .irp k,0\n" LOAD_##type##_##vectors ROWS_##rows(FMA_##vectors) ".endr\n"               \
                          "add $4,%%rax\n"                                                                    \
-                         "add $" #vectors "*" BYTES ",%%rdx\n"                                               \
+                         "add $" #vectors "*" STRIDE_##type ",%%rdx\n"                                               \
                          "dec %%rcx\n"                                                                       \
                          "jnz 4b\n"                                                                          \
                          "5: add $32,%%rsi\n"                                                                \
@@ -117,23 +126,38 @@
                            "xmm15" MORE_VECTORS);                                                            \
     }
 /* clang-format on */
-#define KERNELS(rows, list) KERNEL(rows, 1, list) KERNEL(rows, 2, list)
+#define KERNELS(type)                                                                                        \
+    KERNEL(type, 1, 1, "0")                                                                                  \
+    KERNEL(type, 1, 2, "0")                                                                                  \
+    KERNEL(type, 2, 1, "0,1")                                                                                \
+    KERNEL(type, 2, 2, "0,1")                                                                                \
+    KERNEL(type, 3, 1, "0,1,2")                                                                              \
+    KERNEL(type, 3, 2, "0,1,2")                                                                              \
+    KERNEL(type, 4, 1, "0,1,2,3")                                                                            \
+    KERNEL(type, 4, 2, "0,1,2,3")                                                                            \
+    KERNEL(type, 5, 1, "0,1,2,3,4")                                                                          \
+    KERNEL(type, 5, 2, "0,1,2,3,4")                                                                          \
+    KERNEL(type, 6, 1, "0,1,2,3,4,5")                                                                        \
+    KERNEL(type, 6, 2, "0,1,2,3,4,5")
+#define LARGE_KERNELS(type)                                                                                  \
+    KERNEL(type, 7, 1, "0,1,2,3,4,5,6")                                                                      \
+    KERNEL(type, 7, 2, "0,1,2,3,4,5,6")                                                                      \
+    KERNEL(type, 8, 1, "0,1,2,3,4,5,6,7")                                                                    \
+    KERNEL(type, 8, 2, "0,1,2,3,4,5,6,7")
 
-KERNELS(1, "0")
-KERNELS(2, "0,1")
-KERNELS(3, "0,1,2")
-KERNELS(4, "0,1,2,3")
-KERNELS(5, "0,1,2,3,4")
-KERNELS(6, "0,1,2,3,4,5")
-#ifdef __AVX512F__
-KERNELS(7, "0,1,2,3,4,5,6")
-KERNELS(8, "0,1,2,3,4,5,6,7")
-#endif
+#define NAMES(type)                                                                                          \
+    {type##_1_1, type##_1_2}, {type##_2_1, type##_2_2}, {type##_3_1, type##_3_2}, {type##_4_1, type##_4_2},  \
+        {type##_5_1, type##_5_2}, {type##_6_1, type##_6_2},
+#define LARGE_NAMES(type) {type##_7_1, type##_7_2}, {type##_8_1, type##_8_2},
 
-tile_kernel *const BLOCKED(tile_kernels)[TILE_ROWS][2] = {
-    {tile_1_1, tile_1_2}, {tile_2_1, tile_2_2}, {tile_3_1, tile_3_2},
-    {tile_4_1, tile_4_2}, {tile_5_1, tile_5_2}, {tile_6_1, tile_6_2},
+KERNELS(float)
+KERNELS(half)
 #ifdef __AVX512F__
-    {tile_7_1, tile_7_2}, {tile_8_1, tile_8_2},
+LARGE_KERNELS(float)
+LARGE_KERNELS(half)
+tile_kernel *const BLOCKED(tile_kernels)[TILE_ROWS][2] = {NAMES(float) LARGE_NAMES(float)};
+tile_kernel *const BLOCKED(half_tile_kernels)[TILE_ROWS][2] = {NAMES(half) LARGE_NAMES(half)};
+#else
+tile_kernel *const BLOCKED(tile_kernels)[TILE_ROWS][2] = {NAMES(float)};
+tile_kernel *const BLOCKED(half_tile_kernels)[TILE_ROWS][2] = {NAMES(half)};
 #endif
-};

@@ -9,7 +9,7 @@ struct tile_segment {
     const float *a;
     const ptrdiff_t *rows; /* byte offsets of the rows of tile 0 from a */
     size_t k;              /* >= 1 */
-    const float *b;        /* [k][panel width] */
+    const void *b;         /* [k][panel width] floats, or halves */
 };
 
 struct tile {
@@ -24,7 +24,8 @@ struct tile {
 
 typedef void tile_kernel(const struct tile *tile);
 
-/* Kernels for [rows - 1][vectors of the panel - 1]. */
+/* Kernels for [rows - 1][vectors of the panel - 1]; weights are float, or IEEE binary16. */
 extern tile_kernel *const BLOCKED(tile_kernels)[TILE_ROWS][2];
+extern tile_kernel *const BLOCKED(half_tile_kernels)[TILE_ROWS][2];
 
 #endif

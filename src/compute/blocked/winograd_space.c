@@ -300,10 +300,17 @@ static void multiply(const struct winograd_plan *plan, const struct winograd_scr
     const vipo_packed *weights = plan->args->weights;
     const int width = panel_width(weights->out, panel);
     const size_t product = (size_t)plan->channels * (size_t)width;
-    const float *w = weights->data + (size_t)plan->products * (size_t)plan->channels * (size_t)panel * PANEL;
-    for (int p = 0; p < plan->products; p++, w += product) BLOCKED(gemm_panel)
-    (n, plan->channels, s->v + (size_t)p * plan->v_product + (size_t)first * plan->depth, s->v_rows, w, width,
-     s->m + (size_t)p * plan->m_product, s->m_rows);
+    const size_t start = (size_t)plan->products * (size_t)plan->channels * (size_t)panel * PANEL;
+    const uint16_t *halves = (const void *)weights->data;
+    for (int p = 0; p < plan->products; p++) {
+        const float *v = s->v + (size_t)p * plan->v_product + (size_t)first * plan->depth;
+        float *m = s->m + (size_t)p * plan->m_product;
+        const size_t at = start + (size_t)p * product;
+        if (weights->half)
+            BLOCKED(gemm_half_panel)(n, plan->channels, v, s->v_rows, halves + at, width, m, s->m_rows);
+        else
+            BLOCKED(gemm_panel)(n, plan->channels, v, s->v_rows, weights->data + at, width, m, s->m_rows);
+    }
 }
 
 /* One tile, one vector of columns of which `lanes` exist: A^T m A + bias, to `rows` x `columns` pixels. */
@@ -476,61 +483,4 @@ void BLOCKED(winograd_space)(const vipo_compute *compute, const vipo_conv_space 
         winograd_small(compute, &plan);
     else
         vipo_pool_run(compute->pool, plan.frames * blocks_of_frame(&plan), block_task, &loop);
-}
-
-/* ---- weights ------------------------------------------------------------------------------------------ */
-
-size_t BLOCKED(winograd_space_floats)(const vipo_layer *layer, vipo_method method)
-{
-    const int axis = winograd_outputs(method) + 2;
-    return (size_t)(axis * axis) * panel_floats(layer->in, layer->out);
-}
-
-struct pack_loop {
-    const vipo_layer *layer;
-    const float *weights;
-    float *memory;
-    int axis;
-};
-
-/* G w G^T of the 3x3 taps of a vector of output channels: w [9], out [axis^2], in double as two steps. */
-static void transform_filter(const float *w, size_t step, int columns, int axis, float *out, size_t product)
-{
-    const double(*g)[3] = axis == 6 ? winograd_filter_4 : winograd_filter_2;
-    double half[WINOGRAD_MOST][3][PANEL], tap[9][PANEL];
-    for (int o = 0; o < columns; o++)
-        for (int t = 0; t < 9; t++) tap[t][o] = (double)w[(size_t)o * step + (size_t)t];
-    for (int i = 0; i < axis; i++)
-        for (int x = 0; x < 3; x++)
-            for (int o = 0; o < columns; o++)
-                half[i][x][o] = g[i][0] * tap[x][o] + g[i][1] * tap[3 + x][o] + g[i][2] * tap[6 + x][o];
-    for (int i = 0; i < axis; i++)
-        for (int j = 0; j < axis; j++) {
-            float *target = out + (size_t)(i * axis + j) * product;
-            for (int o = 0; o < columns; o++)
-                target[o] =
-                    (float)(g[j][0] * half[i][0][o] + g[j][1] * half[i][1][o] + g[j][2] * half[i][2][o]);
-        }
-}
-
-/* Task p: a panel of columns. */
-static void pack_panel(void *arg, int p, int thread)
-{
-    (void)thread;
-    const struct pack_loop *loop = arg;
-    const int in = loop->layer->in, out = loop->layer->out, width = panel_width(out, p);
-    const int columns = least(out - p * PANEL, width);
-    const size_t product = (size_t)in * (size_t)width;
-    float *panel = loop->memory + (size_t)(loop->axis * loop->axis) * (size_t)in * (size_t)p * PANEL;
-    if (columns < width) memset(panel, 0, (size_t)(loop->axis * loop->axis) * product * sizeof(float));
-    for (int c = 0; c < in; c++)
-        transform_filter(loop->weights + ((size_t)p * PANEL * (size_t)in + (size_t)c) * 9, (size_t)in * 9,
-                         columns, loop->axis, panel + (size_t)c * (size_t)width, product);
-}
-
-void BLOCKED(winograd_space_pack)(const vipo_layer *layer, vipo_method method, const float *weights,
-                                  float *memory, vipo_pool *pool)
-{
-    struct pack_loop loop = {layer, weights, memory, winograd_outputs(method) + 2};
-    vipo_pool_run(pool, panel_count(layer->out), pack_panel, &loop);
 }
