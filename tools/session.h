@@ -6,6 +6,7 @@
 
 typedef struct input_options {
     const char *model, *image, *cond, *text, *tokens, *compute;
+    bool half_weights;
 } input_options;
 extern const option input_option_table[]; /* all of them */
 extern const option model_option_table[]; /* --model and --compute only */

@@ -132,6 +132,9 @@ typedef struct vipo_model_options {
     unsigned
         parts; /* VIPO_MODEL_*; default both; a folder without text_encoder.safetensors opens, texts are then refused */
     const vipo_callbacks *callbacks; /* borrowed during open */
+    bool
+        half_weights; /* keep the 3x3 weights of maps of at most 256 pixels as binary16, which halves their memory;
+                          a network step then differs by 1e-4 to 1e-3 (relative L2). "ref" takes no notice. */
 } vipo_model_options;
 
 /* Calibration of draft-target-lazy on one model: how far its estimated distances are from the true ones. Kept in the

@@ -75,7 +75,8 @@ typedef struct vipo_layer {
     vipo_weight_kind kind;
     int in, out;
     int frames, height, width;
-    bool half; /* store the weights as IEEE binary16 where the table can: half the memory, to 3e-4 */
+    bool
+        half; /* store the weights as IEEE binary16 where the table can: half the memory, about 1e-3 of a step */
 } vipo_layer;
 
 /* Weights in the layout of one table. data is owned by whoever allocated it (see vipo_ops.packed_floats);

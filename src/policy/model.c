@@ -137,7 +137,7 @@ static vipo_status open_parts(vipo_model *model, const vipo_model_options *optio
     VIPO_TRY(vipo_ops_find(&model->ops, options->compute, error));
     VIPO_TRY(vipo_schedule_open(&model->schedule, model->config.diffusion.timesteps, error));
     const bool has_text = model->config.has_text && exists(model->folder, "text_encoder.safetensors");
-    vipo_packer packer = {.ops = model->ops};
+    vipo_packer packer = {.ops = model->ops, .half_weights = options->half_weights};
     VIPO_TRY(vipo_pool_open(&packer.pool, 0, error));
     vipo_status status = VIPO_OK;
     if ((options->parts & VIPO_MODEL_TEXT) && has_text)

@@ -312,6 +312,7 @@ case("plan", "as many samples as plans to start from", "plan " + INPUTS + " -s d
 case("plan", "caption, scale and speed", "plan " + INPUTS + QUICK + " -o a.gif -o c.png --caption 'door open' --scale 1 --fps 10",
      files={"a.gif": GIF, "c.png": PNG})
 case("plan", "scalar kernels", "plan " + INPUTS + " -s ddim -n 1 --compute ref --json", json={"compute": "ref", "sampler": "ddim-1"})
+case("plan", "half weights", "plan " + INPUTS + " -s ddim -n 1 --half-weights -o V.npy", out="V.npy", files={"V.npy": (1,) + VIDEO})
 case("plan", "unknown kernels", "plan " + INPUTS + QUICK + " --compute fast -o V.npy", code=1, err="fast")
 case("plan", "trace alone", "plan " + INPUTS + QUICK + " --trace t.jsonl", out="t.jsonl  ", files={"t.jsonl": b"{"})
 case("plan", "a long text is cut", "plan -m {model} -i {image} -t '" + "door open " * 60 + "'" + QUICK + " -o V.npy",

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "compute/ops.h"
+#include "policy/model.h"
 #include "support/golden.h"
 #include "support/tiny_session.h"
 
@@ -60,6 +62,49 @@ static void test_denoise(void **state)
     vipo_array_free(&cond);
     vipo_array_free(&tokens);
     vipo_array_free(&one_text);
+}
+
+/* Half the memory for some weights, nearly the same v; "ref" keeps floats. */
+static void test_half_weights(void **state)
+{
+    const tiny_session *f = *state;
+    const int t[3] = {19, 0, 7};
+    for (int table = 0; vipo_ops_available(table); table++) {
+        vipo_model_options options;
+        vipo_array v[2];
+        size_t bytes[2];
+        vipo_error error = {0};
+        for (int half = 0; half < 2; half++) {
+            vipo_model *model;
+            vipo_model_default_options(&options);
+            options.compute = vipo_ops_available(table)->name;
+            options.half_weights = half;
+            assert_ok(vipo_model_open(&model, test_tiny_folder("tiny"), &options, &error), &error);
+            vipo_planner *planner = tiny_planner(model, 2, 0);
+            const vipo_denoise_request request = {
+                .x = &f->noise, .cond = &f->conds, .tokens = &f->tokens, .t = t, .n_t = 3};
+            v[half] = call(planner, &request);
+            bytes[half] = model->unet->store.bytes;
+            vipo_planner_close(&planner);
+            vipo_model_close(&model);
+        }
+        double difference = 0, norm = 0;
+        for (size_t i = 0; i < 3 * VIDEO; i++) {
+            const double d = (double)v[1].data[i] - (double)v[0].data[i];
+            difference += d * d;
+            norm += (double)v[0].data[i] * (double)v[0].data[i];
+        }
+        const double distance = sqrt(difference / norm);
+        if (vipo_ops_available(table) == &vipo_ops_ref) {
+            assert_true(distance == 0);
+            assert_int_equal(bytes[1], bytes[0]);
+        } else if (!(distance > 1e-6 && distance < 1e-2) || bytes[1] >= bytes[0]) {
+            fail_msg("%s: relative L2 %g, %zu bytes in place of %zu", options.compute, distance, bytes[1],
+                     bytes[0]);
+        }
+        vipo_array_free(&v[0]);
+        vipo_array_free(&v[1]);
+    }
 }
 
 typedef struct dumps {
@@ -260,10 +305,8 @@ static void test_shipped_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_denoise),
-        cmocka_unit_test(test_dump),
-        cmocka_unit_test(test_bad_calls),
-        cmocka_unit_test(test_shipped_model),
+        cmocka_unit_test(test_denoise),   cmocka_unit_test(test_half_weights),  cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_bad_calls), cmocka_unit_test(test_shipped_model),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
 }
