@@ -13,8 +13,8 @@
 
 /* ---- values ----------------------------------------------------------------------------------- */
 
-/* Pixels per strip of channel statistics: strip s of a frame covers its pixels [256 s, 256 (s+1)). */
-enum { VIPO_STRIP_PIXELS = 256 };
+/* Pixels per strip of channel statistics: strip s of a frame covers its pixels [96 s, 96 (s+1)). */
+enum { VIPO_STRIP_PIXELS = 96 };
 
 typedef struct vipo_map {
     float *data; /* [samples][frames][height][width][channels] */

@@ -44,6 +44,9 @@ void BLOCKED(activate)(float *out, size_t out_stride, const float *x, size_t x_s
 /* Statistics of channels [first, end) of a strip (vipo_map.stats). */
 void BLOCKED(strip_stats)(const vipo_map *map, int sample, int frame, int strip, int first, int end);
 
+/* Biases of a sample's output channels: of both weights and the embedding; sum has padded_columns. */
+const float *BLOCKED(sum_biases)(const vipo_conv_time *args, int sample, float *sum);
+
 size_t BLOCKED(conv_space_scratch)(const vipo_conv_space *args);
 size_t BLOCKED(conv_time_scratch)(const vipo_conv_time *args);
 size_t BLOCKED(linear_scratch)(const vipo_linear *args);

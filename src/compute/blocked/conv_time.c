@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "compute/blocked/blocked.h"
+#include "compute/blocked/winograd_time.h"
 
 enum { WEIGHT_BOUND_PIXELS = 128, TASKS_PER_THREAD = 8 };
 
@@ -23,6 +24,7 @@ static size_t list_bytes(void)
 
 size_t BLOCKED(conv_time_scratch)(const vipo_conv_time *args)
 {
+    if (args->weights->method != VIPO_METHOD_DIRECT) return BLOCKED(winograd_time_scratch)(args);
     return OFFSET_LISTS * list_bytes() + line_bytes(padded_columns(args->out.channels) * sizeof(float));
 }
 
@@ -34,7 +36,7 @@ static const ptrdiff_t *pixel_offsets(char **scratch, int channels, int n)
     return offsets;
 }
 
-static const float *sum_biases(const vipo_conv_time *args, int sample, float *sum)
+const float *BLOCKED(sum_biases)(const vipo_conv_time *args, int sample, float *sum)
 {
     const size_t channels = (size_t)args->out.channels;
     memcpy(sum, args->weights->bias, padded_columns(args->out.channels) * sizeof(float));
@@ -65,7 +67,7 @@ static void conv_time_strip(const struct time_loop *loop, int sample, int frame,
     struct gemm gemm = {
         .rows = pixels,
         .columns = out->channels,
-        .bias = sum_biases(args, sample, (void *)scratch),
+        .bias = BLOCKED(sum_biases)(args, sample, (void *)scratch),
         .init = args->residual.data ? vipo_map_frame(&args->residual, sample, frame) + out_start : NULL,
         .init_rows = out_rows,
         .out = out->data +
@@ -123,6 +125,10 @@ static void conv_time_task(void *arg, int i, int thread)
 
 void BLOCKED(conv_time)(const vipo_compute *compute, const vipo_conv_time *args)
 {
+    if (args->weights->method != VIPO_METHOD_DIRECT) {
+        BLOCKED(winograd_time)(compute, args);
+        return;
+    }
     const vipo_map *out = &args->out;
     const int panels = panel_count(out->channels), strips = out->samples * vipo_map_strips(out);
     const int wanted = TASKS_PER_THREAD * vipo_pool_threads(compute->pool);

@@ -3,6 +3,7 @@
 
 #include "compute/blocked/blocked.h"
 #include "compute/blocked/winograd_space.h"
+#include "compute/blocked/winograd_time.h"
 
 /* Input channels copied at a time, so that reads use whole cache lines and writes stay in L1. */
 enum { PACK_CHANNELS = 16, UPSAMPLE_PARITIES = 4 };
@@ -25,6 +26,7 @@ static bool in_space(vipo_weight_kind kind)
 bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method)
 {
     if (method == VIPO_METHOD_DIRECT) return true;
+    if (layer->kind == VIPO_WEIGHT_TIME) return method == VIPO_METHOD_WINOGRAD_4 && layer->frames >= 2;
     return in_space(layer->kind);
 }
 
@@ -36,6 +38,9 @@ bool BLOCKED(halves)(const vipo_layer *layer, vipo_method method)
 vipo_method BLOCKED(choose)(const vipo_layer *layer)
 {
     if (in_space(layer->kind) && layer->in >= LANES) return VIPO_METHOD_WINOGRAD_4;
+    /* two frames take as many products as directly */
+    if (layer->kind == VIPO_WEIGHT_TIME && layer->in >= LANES && layer->frames > 2)
+        return VIPO_METHOD_WINOGRAD_4;
     return VIPO_METHOD_DIRECT;
 }
 
@@ -47,8 +52,9 @@ static size_t direct_floats(const vipo_layer *layer)
 
 static size_t weight_floats(const vipo_layer *layer, vipo_method method)
 {
-    return method == VIPO_METHOD_DIRECT ? direct_floats(layer)
-                                        : BLOCKED(winograd_space_floats)(layer, method);
+    if (method == VIPO_METHOD_DIRECT) return direct_floats(layer);
+    return layer->kind == VIPO_WEIGHT_TIME ? BLOCKED(winograd_time_floats)(layer)
+                                           : BLOCKED(winograd_space_floats)(layer, method);
 }
 
 size_t BLOCKED(packed_floats)(const vipo_layer *layer, vipo_method method)
@@ -141,6 +147,8 @@ void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *wei
     struct pack_loop loop = {layer, weights, memory};
     if (method == VIPO_METHOD_DIRECT)
         vipo_pool_run(pool, panel_count(layer->out), pack_direct, &loop);
+    else if (layer->kind == VIPO_WEIGHT_TIME)
+        BLOCKED(winograd_time_pack)(layer, weights, memory, pool);
     else
         BLOCKED(winograd_space_pack)(layer, method, weights, memory, pool);
     float *packed_bias = memory + weight_floats(layer, method);
