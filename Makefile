@@ -4,7 +4,7 @@
 # Tests use several threads themselves.
 TEST_JOBS ?= 2
 
-.PHONY: build demo test quick sanitize fuzz bench bench-sim install clean help setup
+.PHONY: build demo test quick sanitize fuzz bench bench-peers bench-layers bench-sim install clean help setup
 
 build: setup
 	@scripts/build.sh release
@@ -31,7 +31,18 @@ fuzz:
 
 bench: build
 	@build/tests/checkop/checkop --bench --shape-file bench/shapes/metaworld-64.txt
-	@echo "Whole network steps against PyTorch: bench/README.md"
+	@echo "Beside other engines: make bench-peers, make bench-layers (bench/README.md)"
+
+# Whole network steps of vipo, PyTorch, OpenVINO and ONNX Runtime in turns, and layers beside oneDNN and ncnn.
+PEER_MODELS ?= metaworld-64 thor mw
+LAYER_MODELS ?= metaworld-64 thor mw
+bench-peers: build
+	@scripts/setup.sh peers
+	@scripts/peers.sh bench/compare_peers.py --models $(PEER_MODELS) $(PEER_OPTIONS)
+
+bench-layers: build
+	@scripts/setup.sh peers
+	@scripts/peers.sh bench/compare_layers.py --models $(LAYER_MODELS) $(LAYER_OPTIONS)
 
 # The simulator beside Meta-World's Python packages.
 bench-sim: build
@@ -56,5 +67,7 @@ help:
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS=600 (FUZZ_TARGETS=\"png torch\": only some)"
 	@echo "make bench      time each kernel on the layers of the example model"
 	@echo "make bench-sim  time the simulator beside Meta-World's Python packages"
+	@echo "make bench-peers   network steps of vipo, PyTorch, OpenVINO, ONNX Runtime in turns (PEER_MODELS=\"metaworld-64\")"
+	@echo "make bench-layers  each convolution beside oneDNN and ncnn (LAYER_MODELS=\"metaworld-64\")"
 	@echo "make install    to PREFIX (/usr/local)"
 	@echo "make clean      remove build/ and out/demo/"

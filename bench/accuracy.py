@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """How far the fast op tables are from the reference table, whose sums are in double.
 
-python bench/accuracy.py --model models/metaworld-64
-python bench/accuracy.py --preset thor               # full size, random weights; ref takes minutes
+scripts/peers.sh bench/accuracy.py metaworld-64
+scripts/peers.sh bench/accuracy.py thor          # full size, random weights; ref takes minutes
 
 For every table of this machine: the relative L2 of one network step, and for a model folder
 with pictures to plan from (examples/frames) the root mean square of the difference of whole
@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from compare_step import PRESETS, ROOT, Failure, cpu_name, file_name, model_folder, write_inputs
+from compare_peers import ROOT, Failure, cpu_name, model_folder, results_file, write_inputs
 
 FIELDS = ("cpu", "model", "table", "methods", "what", "measure", "value")
 STEP_LIMIT = 1e-5
@@ -32,9 +32,7 @@ IMAGE = ROOT / "examples" / "frames" / "00_door-open_corner_seed1000.png"
 def parse_arguments() -> argparse.Namespace:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", type=Path, help="model folder")
-    source.add_argument("--preset", choices=PRESETS, help="full size with random weights")
+    parser.add_argument("model", help="one under models/, a folder, or mw, thor, bridge")
     parser.add_argument("--tables", default="avx2,avx512", help="with commas between them")
     parser.add_argument("--vipo", type=Path, default=ROOT / "build" / "vipo")
     parser.add_argument("--results", type=Path, default=ROOT / "bench" / "results")
@@ -72,7 +70,7 @@ def plan(vipo: Path, table: str, model: Path, folder: Path, sampler: tuple[str, 
 
 def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, str]]:
     """Rows of results, printed as they come."""
-    model = model_folder(args)
+    model = model_folder(args.model)
     write_inputs(model, folder, 1, 8)
     common = {"cpu": cpu_name(), "model": model.resolve().name, "methods": "fixed"}
     tables = args.tables.split(",")
@@ -110,7 +108,7 @@ def main() -> int:
         print(f"accuracy: {error}", file=sys.stderr)
         return 1
     if not args.no_record:
-        path = args.results / f"accuracy-{file_name(rows[0]['cpu'])}.csv"
+        path = results_file(args.results, "accuracy")
         new = not path.exists()
         with path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, FIELDS, lineterminator="\n")

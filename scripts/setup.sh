@@ -1,8 +1,9 @@
 #!/bin/sh
-# setup.sh [test | fuzz]: installs what vipo needs to build on Debian (and to be tested, and fuzzed: make test, make
-# fuzz), and fetches MuJoCo and Meta-World's models for the simulator (scripts/setup_mujoco.py). When everything is
-# there it needs neither the network nor root, and says so. What only the simulator and its data sets need is not
-# essential: if it cannot be had there is a warning. Details go to build/setup.log.
+# setup.sh [test | fuzz | peers]: installs what vipo needs to build on Debian (and to be tested, and fuzzed: make test,
+# make fuzz; to run beside other engines: make bench-peers), and fetches MuJoCo and Meta-World's models for the simulator
+# (scripts/setup_mujoco.py). When everything is there it needs neither the network nor root, and says so. What only
+# the simulator and its data sets need is not essential: if it cannot be had there is a warning. Details go to
+# build/setup.log.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,10 @@ simulator_libraries="libegl1 libgl1-mesa-dri libosmesa6"
 if [ "${1:-}" = fuzz ]; then
     programs="$programs clang:clang"
     libraries="$libraries libclang-rt-14-dev"
+fi
+if [ "${1:-}" = peers ]; then # torch.compile compiles C++ that includes Python.h
+    programs="$programs g++:g++"
+    libraries="$libraries python3-venv python3-dev"
 fi
 
 fail() {

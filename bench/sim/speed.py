@@ -269,7 +269,7 @@ def compare(task, folder):
 
 
 def processor():
-    """As in bench/compare_step.py."""
+    """As in bench/compare_peers.py."""
     with open("/proc/cpuinfo") as file:
         fields = dict(re.findall(r"^(.*?)\s*:\s*(.*)$", file.read().split("\n\n")[0], re.M))
     family = " (family %s, model %s)" % (fields["cpu family"], fields["model"]) if "cpu family" in fields else ""
