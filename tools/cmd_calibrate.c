@@ -372,7 +372,7 @@ static int run(tool *t, void *values)
                  ? frames_read(t, &frames, options->frames, options->inputs.model, MAX_FRAMES)
                  : frames_add(t, &frames, options->inputs.image, options->inputs.text, options->inputs.model);
     if (status != STATUS_DONE) goto done;
-    status = session_open_model(t, &s, options->inputs.model, options->inputs.compute);
+    status = session_open_model(t, &s, &options->inputs);
     if (status != STATUS_DONE) goto done;
     vipo_model_get_info(s.model, &info);
     status = check_model(t, options, info.timesteps);

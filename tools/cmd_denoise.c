@@ -4,14 +4,14 @@
 
 #include "commands.h"
 #include "interrupt.h"
-#include "session.h"
+#include "profile.h"
 
 enum { MAX_REPEAT = 100000 };
 
 typedef struct denoise_options {
     common_options common;
     input_options inputs;
-    const char *x, *out, *dump;
+    const char *x, *out, *dump, *profile;
     int_list t;
     bool unconditional;
     int repeat;
@@ -60,6 +60,11 @@ static const option output_options[] = {
      .kind = OPTION_STRING,
      .offset = AT(dump),
      .help = "every intermediate as DIR/NAME.npy, with PyTorch's module names and layout"},
+    {.name = "profile",
+     .placeholder = "FILE.csv",
+     .kind = OPTION_STRING,
+     .offset = AT(profile),
+     .help = "the time of every operation, median over --repeat; tables by level and kind are printed"},
     {0},
 };
 static const option_group groups[] = {
@@ -87,20 +92,24 @@ static int check(tool *t, const denoise_options *options)
 {
     const int status = input_check(t, &options->inputs);
     if (status != STATUS_DONE) return status;
-    if (!options->out && !options->dump && !t->common->json && !option_was_given(t->use, "repeat"))
-        return tool_usage_error(t, "give --out FILE.npy, --dump DIR, --repeat N or --json");
-    if (options->dump && options->repeat > 1)
-        return tool_usage_error(t, "--dump would spoil the times of --repeat, give one of them");
+    if (!options->out && !options->dump && !options->profile && !t->common->json &&
+        !option_was_given(t->use, "repeat"))
+        return tool_usage_error(t,
+                                "give --out FILE.npy, --dump DIR, --profile FILE.csv, --repeat N or --json");
+    if (options->dump && (options->repeat > 1 || options->profile))
+        return tool_usage_error(t, "--dump would spoil the times of --%s, give one of them",
+                                options->profile ? "profile" : "repeat");
     if (options->out) {
         const size_t length = strlen(options->out);
         if (length < 4 || strcmp(options->out + length - 4, ".npy") != 0)
             return tool_usage_error(t, "--out %.300s: the name must end in .npy", options->out);
     }
-    return tool_check_outputs(t, &options->out, 1);
+    const char *const outputs[] = {options->out, options->profile};
+    return tool_check_outputs(t, outputs, 2);
 }
 
 static int print_results(tool *t, const denoise_options *options, const session *s, const vipo_array *v,
-                         double *seconds, size_t dumped)
+                         double *seconds, size_t dumped, const profile *p)
 {
     json_t *const out = json_object(), *const times = json_array();
     for (int i = 0; i < options->repeat; i++) json_array_append_new(times, json_number(seconds[i]));
@@ -118,6 +127,10 @@ static int print_results(tool *t, const denoise_options *options, const session 
             print_safe(stdout, options->dump);
             printf("\n");
         }
+        if (options->profile) {
+            profile_print(p);
+            tool_print_file(t, options->profile);
+        }
         return STATUS_DONE;
     }
     json_object_set_new(out, "seconds", times);
@@ -126,6 +139,7 @@ static int print_results(tool *t, const denoise_options *options, const session 
     json_object_set_new(out, "shape", json_shape(v));
     json_object_set_new(out, "out", options->out ? json_text(options->out) : json_null());
     json_object_set_new(out, "dumped", json_integer((json_int_t)dumped));
+    if (options->profile) json_object_set_new(out, "profile", profile_json(p));
     session_describe(s, out);
     return tool_print_json(t, out);
 }
@@ -140,6 +154,8 @@ static int run(tool *t, void *values)
     size_t dumped = 0;
     vipo_array x = {0}, v = {0};
     vipo_error error = {0};
+    profile p;
+    profile_open(&p, options->repeat);
     double *const seconds = calloc((size_t)options->repeat, sizeof *seconds);
     if (!seconds) return tool_fail(t, "out of memory for the times");
     if (vipo_npy_read(options->x, &x, &error) != VIPO_OK) goto fail;
@@ -157,6 +173,8 @@ static int run(tool *t, void *values)
         .dump = options->dump ? count_dumped : NULL,
         .dump_user = &dumped,
         .dump_folder = options->dump,
+        .profile = options->profile ? profile_visit : NULL,
+        .profile_user = &p,
         .callbacks = tool_callbacks(t),
     };
     for (int i = 0; i < options->repeat; i++) {
@@ -165,17 +183,26 @@ static int run(tool *t, void *values)
             status = tool_interrupted(t);
             goto done;
         }
+        profile_begin_call(&p);
         if (vipo_planner_denoise(s.planner, &request, &v, &seconds[i], &error) != VIPO_OK) goto fail;
         if (options->repeat > 1) progress_update(&t->bar, "calls", i + 1, options->repeat);
     }
+    if (options->profile) {
+        p.peak = vipo_planner_measure_peak(s.planner);
+        status = profile_finish(t, &p);
+        if (status != STATUS_DONE) goto done;
+        if (profile_write(&p, &s, options->profile, &error) != VIPO_OK) goto fail;
+        t->has_written = true;
+    }
     if (options->out && vipo_npy_write(options->out, &v, &error) != VIPO_OK) goto fail;
-    status = print_results(t, options, &s, &v, seconds, dumped);
+    status = print_results(t, options, &s, &v, seconds, dumped, &p);
     goto done;
 
 fail:
     status = tool_library_error(t, &error);
 done:
     free(seconds);
+    profile_close(&p);
     vipo_array_free(&x);
     vipo_array_free(&v);
     session_close(&s);

@@ -3,6 +3,7 @@
 
 #include "commands.h"
 #include "interrupt.h"
+#include "process.h"
 #include "sampler.h"
 #include "session.h"
 
@@ -235,8 +236,22 @@ static vipo_array shown_video(const vipo_plan *plan)
     return video;
 }
 
+/* What was asked for, and what the system says was most: mapped weight files while they are read count there. */
+static json_t *memory_json(const vipo_plan *plan)
+{
+    json_t *const out = json_object();
+    const double resident = process_peak_bytes();
+    json_object_set_new(out, "weights", json_integer((json_int_t)plan->weight_bytes));
+    json_object_set_new(out, "arena", json_integer((json_int_t)plan->arena_bytes));
+    json_object_set_new(out, "scratch", json_integer((json_int_t)plan->scratch_bytes));
+    json_object_set_new(out, "sampler", json_integer((json_int_t)plan->sampler_bytes));
+    json_object_set_new(out, "resident_peak",
+                        resident < 0 ? json_null() : json_integer((json_int_t)resident));
+    return out;
+}
+
 static int print_json(tool *t, const plan_options *options, const session *s, const vipo_request *request,
-                      const vipo_plan *plan)
+                      const vipo_plan *plan, double first_step)
 {
     json_t *const out = json_object(), *const files = json_array(), *const video = json_object();
     json_object_set_new(out, "sampler", json_text(plan->sampler));
@@ -263,6 +278,8 @@ static int print_json(tool *t, const plan_options *options, const session *s, co
     json_object_set_new(out, "verified", json_integer(plan->verified));
     json_object_set_new(out, "agreed", json_integer(plan->agreed));
     json_object_set_new(out, "peak_bytes", json_integer((json_int_t)plan->peak_bytes));
+    json_object_set_new(out, "memory", memory_json(plan));
+    json_object_set_new(out, "start_seconds", json_number(first_step));
     session_describe(s, out);
     for (int i = 0; i < options->out.count; i++)
         json_array_append_new(files, json_text(options->out.items[i]));
@@ -347,7 +364,11 @@ static int run(tool *t, void *values)
         const size_t held = noise.data ? noise.shape[0] : plans > frames ? plans : frames;
         request.samples = held >= 1 && held <= 1024 ? (int)held : 1;
     }
+    const double called = clock_seconds();
     if (vipo_planner_plan(s.planner, &request, &plan, &error) != VIPO_OK) goto fail;
+    const double measured = plan.choice ? plan.choice->measure_seconds : 0,
+                 first_step = called - t->begun + measured + plan.start_seconds;
+    tool_note(t, "first step %.2f s after the start of the process", first_step);
 
     progress_erase(&t->bar);
     if (t->trace_error.status != VIPO_OK) goto fail;
@@ -360,8 +381,8 @@ static int run(tool *t, void *values)
     }
     if (interrupt_signal()) goto interrupted;
     if (options->trace && vipo_output_commit(&t->trace, &error) != VIPO_OK) goto fail;
-    status =
-        t->common->json ? print_json(t, options, &s, &request, &plan) : print_summary(t, options, &s, &plan);
+    status = t->common->json ? print_json(t, options, &s, &request, &plan, first_step)
+                             : print_summary(t, options, &s, &plan);
     goto done;
 
 interrupted:

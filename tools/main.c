@@ -10,6 +10,7 @@
 #include "commands.h"
 #include "help.h"
 #include "interrupt.h"
+#include "process.h"
 
 /* ---- running a command ----------------------------------------------------------------------------- */
 
@@ -29,7 +30,7 @@ static int run_command(const command *c, int argc, char *const *argv)
 {
     option_use use;
     char message[MESSAGE_SIZE];
-    tool t = {.command = c, .use = &use};
+    tool t = {.command = c, .use = &use, .begun = clock_seconds() - process_seconds()};
     void *const values = command_new_values(c);
     if (!values) return tool_fail(&t, "out of memory");
     t.common = (const common_options *)((const char *)values + c->common);

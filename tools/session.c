@@ -15,6 +15,12 @@
         .choice = compute_name, .default_text = "$VIPO_COMPUTE, else the fastest here",                      \
         .help = "kernels: ref, avx2 or avx512"                                                               \
     }
+#define HALF_ROW                                                                                             \
+    {                                                                                                        \
+        .name = "half-weights", .kind = OPTION_FLAG, .offset = AT(half_weights),                             \
+        .help = "keep the weights of low resolutions as 16-bit floats: half their memory, a network step "   \
+                "differs by 1e-4 to 1e-3"                                                                    \
+    }
 
 const option input_option_table[] = {
     MODEL_ROW,
@@ -43,16 +49,12 @@ const option input_option_table[] = {
      .help = "in place of --text: float32 [1][L][C], as `vipo encode-text --out` writes it; the model "
              "folder then needs no text encoder"},
     COMPUTE_ROW,
-    {.name = "half-weights",
-     .kind = OPTION_FLAG,
-     .offset = AT(half_weights),
-     .help =
-         "keep the weights of low resolutions as 16-bit floats: half their memory, a network step differs "
-         "by 1e-4 to 1e-3"},
+    HALF_ROW,
     {0},
 };
 
 const option model_option_table[] = {MODEL_ROW, COMPUTE_ROW, {0}};
+const option half_option_table[] = {HALF_ROW, {0}};
 
 int input_check(tool *t, const input_options *inputs)
 {
@@ -86,17 +88,21 @@ static vipo_status open_planner(tool *t, session *s, const input_options *inputs
     if (status != VIPO_OK) return status;
     s->load_seconds = clock_seconds() - start;
     s->threads = vipo_planner_threads(s->planner);
-    tool_note(t, "model loaded in %.2f s; kernels %s, %d thread%s", s->load_seconds,
-              vipo_model_compute(s->model), s->threads, s->threads == 1 ? "" : "s");
+    vipo_load_times load;
+    vipo_model_load_times(s->model, &load);
+    tool_note(t,
+              "model loaded in %.2f s (tokenizer %.2f s, reading %.2f s, packing %.2f s); kernels %s, %d "
+              "thread%s",
+              s->load_seconds, load.tokenizer, load.map + load.read, load.pack, vipo_model_compute(s->model),
+              s->threads, s->threads == 1 ? "" : "s");
     return VIPO_OK;
 }
 
-int session_open_model(tool *t, session *s, const char *model, const char *compute)
+int session_open_model(tool *t, session *s, const input_options *inputs)
 {
     vipo_error error = {0};
     memset(s, 0, sizeof *s);
-    const input_options inputs = {.model = model, .compute = compute};
-    if (open_planner(t, s, &inputs, true, &error) == VIPO_OK) return STATUS_DONE;
+    if (open_planner(t, s, inputs, true, &error) == VIPO_OK) return STATUS_DONE;
     return tool_library_error(t, &error);
 }
 
@@ -131,7 +137,16 @@ void session_close(session *s)
 
 void session_describe(const session *s, json_t *object)
 {
+    vipo_load_times load;
+    vipo_model_load_times(s->model, &load);
+    json_t *const phases = json_object();
+    json_object_set_new(phases, "config", json_number(load.config));
+    json_object_set_new(phases, "tokenizer", json_number(load.tokenizer));
+    json_object_set_new(phases, "map", json_number(load.map));
+    json_object_set_new(phases, "read", json_number(load.read));
+    json_object_set_new(phases, "pack", json_number(load.pack));
     json_object_set_new(object, "load_seconds", json_number(s->load_seconds));
+    json_object_set_new(object, "load", phases);
     json_object_set_new(object, "compute", json_text(vipo_model_compute(s->model)));
     json_object_set_new(object, "threads", json_integer(s->threads));
 }

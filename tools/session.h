@@ -10,6 +10,7 @@ typedef struct input_options {
 } input_options;
 extern const option input_option_table[]; /* all of them */
 extern const option model_option_table[]; /* --model and --compute only */
+extern const option half_option_table[];  /* --half-weights only */
 
 typedef struct session {
     vipo_model *model;
@@ -25,10 +26,10 @@ int input_check(tool *t, const input_options *inputs);
 /* Reads the inputs, opens the model and a planner. Returns an exit status; session_close in every case. */
 int session_open(tool *t, session *s, const input_options *inputs);
 /* The model, with its text encoder, and a planner only: no inputs. Returns an exit status; session_close in every case. */
-int session_open_model(tool *t, session *s, const char *model, const char *compute);
+int session_open_model(tool *t, session *s, const input_options *inputs);
 void session_close(session *s);
 
-/* "compute" and "threads" and "load_seconds" into a JSON object. */
+/* "compute" and "threads", "load_seconds" and "load", its parts, into a JSON object. */
 void session_describe(const session *s, json_t *object);
 
 #endif

@@ -52,6 +52,7 @@ struct tool {
     const common_options *common;
     const option_use *use;
     progress bar;
+    double begun;           /* clock_seconds() when the process was started */
     vipo_output *trace;     /* where trace lines go, if open */
     bool has_written;       /* one output of several is complete */
     vipo_error trace_error; /* why they no longer do; ends the library call under way */

@@ -168,6 +168,16 @@ typedef struct vipo_model_info {
     vipo_calibration calibration; /* draft_stride 0: none */
 } vipo_model_info;
 
+/* Where the seconds of opening a model went, network and text encoder together. */
+typedef struct vipo_load_times {
+    double config;    /* config.json */
+    double tokenizer; /* vocab.json, merges.txt */
+    double map;       /* weight files: mapped, their headers read and checked */
+    double read;      /* tensors: copied or converted, every number checked */
+    double pack;      /* tensors: packed for the kernels; the list of operations written down */
+    double total;
+} vipo_load_times;
+
 VIPO_API void vipo_model_default_options(vipo_model_options *options);
 /* Opens a model folder: config.json, unet.safetensors and, if there, text_encoder.safetensors,
  * vocab.json, merges.txt. Every tensor is checked by name, shape and type. */
@@ -175,6 +185,7 @@ VIPO_API vipo_status vipo_model_open(vipo_model **out, const char *folder, const
                                      vipo_error *error);
 VIPO_API void vipo_model_close(vipo_model **model);
 VIPO_API const char *vipo_model_compute(const vipo_model *model); /* name of the op table in use */
+VIPO_API void vipo_model_load_times(const vipo_model *model, vipo_load_times *out);
 /* Reads config.json and the tensor headers only. */
 VIPO_API vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_error *error);
 VIPO_API void vipo_model_get_info(const vipo_model *model, vipo_model_info *out);
@@ -356,7 +367,12 @@ typedef struct vipo_plan {
     int best;              /* the sample of the highest score, the first of several */
     int score_evaluations; /* rows the network ran for the scores; not in evaluations and network_rows */
     double score_seconds;
-    size_t peak_bytes; /* weights + arena + sampler state */
+    double start_seconds; /* from the call to the first step; without measuring by auto */
+    size_t weight_bytes;  /* of network and text encoder, packed */
+    size_t arena_bytes;   /* feature maps and rows of network batches */
+    size_t scratch_bytes; /* of all threads */
+    size_t sampler_bytes; /* states, and the result */
+    size_t peak_bytes;    /* all of these */
 } vipo_plan;
 
 VIPO_API vipo_status vipo_planner_plan(vipo_planner *planner, const vipo_request *request, vipo_plan *out,
@@ -374,6 +390,11 @@ VIPO_API vipo_status vipo_planner_encode_text(vipo_planner *planner, const char 
 VIPO_API vipo_status vipo_planner_measure_batches(vipo_planner *planner, const int *rows, int n, int repeat,
                                                   double *seconds, const vipo_callbacks *callbacks,
                                                   vipo_error *error);
+
+/* Fused multiply-adds that the session's threads do at most, GFLOP/s (2 each), measured for a few milliseconds with
+ * vectors as wide as the kernels' (of `ref`: the widest here): what a network call's 2 macs / seconds are held against.
+ * 0: no way to measure it on this processor. */
+VIPO_API double vipo_planner_measure_peak(vipo_planner *planner);
 
 /* Root mean square of a - b; arrays of equal size. In [-1,1] units for two plans: 2 x this value. */
 VIPO_API double vipo_array_rms_difference(const vipo_array *a, const vipo_array *b);
@@ -404,6 +425,22 @@ VIPO_API vipo_status vipo_sheet_write(const char *path, const vipo_sheet_row *ro
 
 /* ---- 7. single network calls ------------------------------------------------------------------ */
 
+/* One operation of a network call. Strings live as long as the planner's model. Multiply-adds (macs) are those of
+ * the plain algorithm: nine per output and input channel of a 3x3 convolution, whatever its method. */
+typedef struct vipo_operation {
+    const char *name;   /* PyTorch's module name; "time_embed", "emb_layers": linear layers before the maps */
+    const char *op;     /* "conv_space", "conv_time", "group_norm", "attention", "linear" */
+    const char *kind;   /* of weights: "linear" (1x1), "3x3", "stride2", "upsample2", "time"; else "" */
+    const char *method; /* "direct", "winograd2", "winograd4"; "" where there is nothing to choose */
+    bool half;          /* its weights are kept as binary16 */
+    int rows, frames, height, width, out_channels; /* of its output */
+    int in_channels;                               /* of its input */
+    int skip_channels;                             /* conv_time: input of the 1x1 skip convolution, or 0 */
+    double macs;
+    double products; /* multiplications that the method needs */
+    double seconds;
+} vipo_operation;
+
 typedef struct vipo_denoise_request {
     const vipo_array *x;      /* [B][frames][H][W][3] */
     const vipo_array *cond;   /* [B or 1][H][W][3] in [0,1] */
@@ -418,6 +455,9 @@ typedef struct vipo_denoise_request {
     /* Writes every intermediate as NAME.npy into this folder; it appears, or files of these names in it are
      * replaced, when all of them are complete. NULL: off. */
     const char *dump_folder;
+    /* Called with every operation and its time, in order; needs all rows in one batch. NULL: off. */
+    void (*profile)(void *user, const vipo_operation *operation);
+    void *profile_user;
     vipo_callbacks callbacks;
 } vipo_denoise_request;
 

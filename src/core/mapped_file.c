@@ -34,6 +34,14 @@ vipo_status vipo_mapped_file_open(vipo_mapped_file *out, const char *path, vipo_
     return status;
 }
 
+void vipo_mapped_file_release(const vipo_mapped_file *file, const void *start, size_t size)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    const size_t first = (size_t)((const unsigned char *)start - file->data);
+    const size_t begin = (first + page - 1) / page * page, end = (first + size) / page * page;
+    if (begin < end) madvise((void *)(uintptr_t)(file->data + begin), end - begin, MADV_DONTNEED);
+}
+
 void vipo_mapped_file_close(vipo_mapped_file *file)
 {
     if (file->data) munmap((void *)(uintptr_t)file->data, file->size);

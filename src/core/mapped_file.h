@@ -10,6 +10,9 @@ typedef struct vipo_mapped_file {
 } vipo_mapped_file;
 
 vipo_status vipo_mapped_file_open(vipo_mapped_file *out, const char *path, vipo_error *error);
+/* Bytes [start, start + size) will hardly be read again: their pages no longer count as this process's memory. They can
+ * be read all the same. */
+void vipo_mapped_file_release(const vipo_mapped_file *file, const void *start, size_t size);
 void vipo_mapped_file_close(vipo_mapped_file *file); /* accepts a zeroed struct */
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "nets/program_private.h"
 
@@ -486,7 +487,9 @@ vipo_status vipo_program_execute(const vipo_program *program, const vipo_program
 {
     for (int i = 0; i < program->n_nodes; i++) {
         VIPO_TRY(vipo_check_cancelled(run->callbacks, error));
+        const double start = run->profile ? vipo_clock_seconds() : 0;
         execute_node(program, run, &program->nodes[i]);
+        if (run->profile) vipo_program_profile_node(program, run, i, vipo_clock_seconds() - start);
         if (run->dump) VIPO_TRY(vipo_program_dump_node(program, run, i, error));
     }
     return VIPO_OK;

@@ -77,6 +77,7 @@ size_t vipo_program_memory(const vipo_program *program);
 size_t vipo_program_scratch(const vipo_program *program, const vipo_ops *ops, int samples);
 
 typedef void (*vipo_dump_function)(void *user, const char *name, const vipo_array *value);
+typedef void (*vipo_profile_function)(void *user, const vipo_operation *operation);
 
 typedef struct vipo_program_run {
     const vipo_compute *compute;
@@ -88,6 +89,8 @@ typedef struct vipo_program_run {
     const vipo_callbacks *callbacks; /* cancellation; may be NULL */
     vipo_dump_function dump;         /* every intermediate in PyTorch's layout; NULL: off (allocates) */
     void *dump_user;
+    vipo_profile_function profile; /* every operation once it is done; NULL: off */
+    void *profile_user;
 } vipo_program_run;
 
 vipo_status vipo_program_execute(const vipo_program *program, const vipo_program_run *run, vipo_error *error);

@@ -72,4 +72,11 @@ vipo_attention vipo_program_attention_args(const vipo_program *program, const vi
 vipo_status vipo_program_dump_node(const vipo_program *program, const vipo_program_run *run, int i,
                                    vipo_error *error);
 
+/* What node i of a run computes, without a time. run->memory may be NULL. */
+void vipo_program_describe_node(const vipo_program *program, const vipo_program_run *run, int i,
+                                vipo_operation *operation);
+/* Hands that with its time to run->profile. */
+void vipo_program_profile_node(const vipo_program *program, const vipo_program_run *run, int i,
+                               double seconds);
+
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/clock.h"
 #include "core/memory.h"
 
 enum { NAME_ROOM = 192, MAX_SKIPS = 1 + 8 * 33, HALF_PIXELS = 256 };
@@ -419,6 +420,27 @@ static vipo_status dump_embeddings(const vipo_unet3d *unet, const vipo_unet3d_ru
     return VIPO_OK;
 }
 
+/* The time embedding's two layers, from the sinusoid on, or all residual blocks' embedding layers in one. */
+static void profile_linear(const vipo_unet3d_run *run, const char *name, const vipo_packed *first,
+                           const vipo_packed *second, double seconds)
+{
+    const double weights = (double)first->in * first->out + (second ? (double)second->in * second->out : 0.0);
+    const vipo_operation operation = {.name = name,
+                                      .op = "linear",
+                                      .kind = "linear",
+                                      .method = vipo_method_name(first->method),
+                                      .rows = run->samples,
+                                      .frames = 1,
+                                      .height = 1,
+                                      .width = 1,
+                                      .in_channels = first->in,
+                                      .out_channels = second ? second->out : first->out,
+                                      .macs = run->samples * weights,
+                                      .products = run->samples * weights,
+                                      .seconds = seconds};
+    run->profile(run->profile_user, &operation);
+}
+
 vipo_status vipo_unet3d_forward(const vipo_unet3d *unet, const vipo_unet3d_run *run, vipo_error *error)
 {
     const vipo_compute *compute = run->compute;
@@ -427,6 +449,7 @@ vipo_status vipo_unet3d_forward(const vipo_unet3d *unet, const vipo_unet3d_run *
     float *sinusoid = run->memory, *hidden = sinusoid + samples * mc, *time = hidden + samples * width;
     float *sum = time + samples * width, *embeddings = sum + samples * width;
 
+    double start = run->profile ? vipo_clock_seconds() : 0;
     for (size_t s = 0; s < samples; s++)
         time_sinusoid(sinusoid + s * mc, run->t[s], unet->config.model_channels);
     compute->ops->linear(compute, &(vipo_linear){.rows = run->samples,
@@ -442,10 +465,13 @@ vipo_status vipo_unet3d_forward(const vipo_unet3d *unet, const vipo_unet3d_run *
                                                  .weights = unet->time_out,
                                                  .y = time,
                                                  .y_stride = width});
+    if (run->profile)
+        profile_linear(run, "time_embed", unet->time_in, unet->time_out, vipo_clock_seconds() - start);
     for (size_t i = 0; i < samples * width; i++) sum[i] = time[i] + run->task_embedding[i];
     VIPO_TRY(dump_vector(run, "time_sinusoid", sinusoid, mc, (int)mc, error));
     VIPO_TRY(dump_vector(run, "time_embed", time, width, (int)width, error));
     VIPO_TRY(dump_vector(run, "emb", sum, width, (int)width, error));
+    if (run->profile) start = vipo_clock_seconds();
     for (size_t i = 0; i < samples * width; i++)
         sum[i] = (float)((double)sum[i] / (1.0 + exp(-(double)sum[i])));
     compute->ops->linear(compute, &(vipo_linear){.rows = run->samples,
@@ -454,7 +480,7 @@ vipo_status vipo_unet3d_forward(const vipo_unet3d *unet, const vipo_unet3d_run *
                                                  .weights = unet->embeddings,
                                                  .y = embeddings,
                                                  .y_stride = total});
-
+    if (run->profile) profile_linear(run, "emb_layers", unet->embeddings, NULL, vipo_clock_seconds() - start);
     VIPO_TRY(dump_embeddings(unet, run, sum, embeddings, error));
 
     const vipo_program_run program_run = {
@@ -466,6 +492,8 @@ vipo_status vipo_unet3d_forward(const vipo_unet3d *unet, const vipo_unet3d_run *
         .embedding_stride = total,
         .callbacks = run->callbacks,
         .dump = run->dump,
-        .dump_user = run->dump_user};
+        .dump_user = run->dump_user,
+        .profile = run->profile,
+        .profile_user = run->profile_user};
     return vipo_program_execute(unet->program, &program_run, error);
 }

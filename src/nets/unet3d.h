@@ -52,6 +52,8 @@ typedef struct vipo_unet3d_run {
     const vipo_callbacks *callbacks;
     vipo_dump_function dump;
     void *dump_user;
+    vipo_profile_function profile;
+    void *profile_user;
 } vipo_unet3d_run;
 
 vipo_status vipo_unet3d_forward(const vipo_unet3d *unet, const vipo_unet3d_run *run, vipo_error *error);

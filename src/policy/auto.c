@@ -2,8 +2,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "compute/peak.h"
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/rng.h"
@@ -11,13 +12,6 @@
 #include "sampling/trace.h"
 
 enum { MAX_ROWS = 1024, MAX_REPEAT = 1000, FEW_ROWS = 4 };
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 /* ---- measuring ----------------------------------------------------------------------------------------- */
 
@@ -60,7 +54,7 @@ static vipo_status made_up_open(made_up *m, vipo_planner *planner, vipo_error *e
 static vipo_status time_call(vipo_planner *planner, const made_up *m, int rows,
                              const vipo_callbacks *callbacks, double *seconds, vipo_error *error)
 {
-    const double start = now();
+    const double start = vipo_clock_seconds();
     for (int left = rows; left > 0; left -= planner->batch) {
         const vipo_rows_run run = {.rows = left < planner->batch ? left : planner->batch,
                                    .video = m->video,
@@ -72,7 +66,7 @@ static vipo_status time_call(vipo_planner *planner, const made_up *m, int rows,
                                    .callbacks = callbacks};
         VIPO_TRY(vipo_planner_run_rows(planner, &run, error));
     }
-    *seconds = now() - start;
+    *seconds = vipo_clock_seconds() - start;
     return VIPO_OK;
 }
 
@@ -122,6 +116,11 @@ vipo_status vipo_planner_measure_batches(vipo_planner *planner, const int *rows,
     return status;
 }
 
+double vipo_planner_measure_peak(vipo_planner *planner)
+{
+    return vipo_peak_measure(planner->compute.pool, planner->compute.ops);
+}
+
 /* A call of one row, one of a few, and the single row again: one of them may be disturbed. */
 static vipo_status measure_cost(vipo_planner *planner, const vipo_callbacks *callbacks, vipo_error *error)
 {
@@ -153,10 +152,10 @@ static vipo_status choose(vipo_planner *planner, vipo_request *request, vipo_sam
                           vipo_error *error)
 {
     const vipo_model *model = planner->model;
-    const double start = now(), guidance = request->sampler.guidance;
+    const double start = vipo_clock_seconds(), guidance = request->sampler.guidance;
     const bool known = planner->batch_cost_known;
     if (!known) VIPO_TRY(measure_cost(planner, &request->callbacks, error));
-    const double end = now();
+    const double end = vipo_clock_seconds();
     const vipo_auto_wish wish = {.distance = request->sampler.distance,
                                  .samples = request->samples,
                                  .guidance = guidance != 0,

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/folder_output.h"
 #include "core/memory.h"
 #include "core/npy.h"
@@ -119,9 +119,9 @@ static vipo_status denoise(vipo_planner *planner, const vipo_denoise_request *re
 {
     VIPO_TRY(check(planner, request, error));
     const int batch = (int)request->x->shape[0];
-    if (request->dump && batch > planner->max_batch)
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
-                         "a dump needs the whole batch at once: at most %d rows", planner->max_batch);
+    if ((request->dump || request->profile) && batch > planner->max_batch)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "a %s needs the whole batch at once: at most %d rows",
+                         request->dump ? "dump" : "profile", planner->max_batch);
     VIPO_TRY(vipo_planner_reserve(planner, batch, error));
     vipo_array features = {.data = NULL};
     const vipo_array *tokens = request->tokens;
@@ -154,13 +154,12 @@ static vipo_status denoise(vipo_planner *planner, const vipo_denoise_request *re
                                    .task_stride = tokens->shape[0] == 1 ? 0 : width,
                                    .callbacks = &request->callbacks,
                                    .dump = request->dump,
-                                   .dump_user = request->dump_user};
-        struct timespec start, end;
-        clock_gettime(CLOCK_MONOTONIC, &start);
+                                   .dump_user = request->dump_user,
+                                   .profile = request->profile,
+                                   .profile_user = request->profile_user};
+        const double start = vipo_clock_seconds();
         status = vipo_planner_run_rows(planner, &run, error);
-        clock_gettime(CLOCK_MONOTONIC, &end);
-        if (seconds)
-            *seconds = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+        if (seconds) *seconds = vipo_clock_seconds() - start;
     }
     vipo_aligned_free(task);
     vipo_array_free(&features);

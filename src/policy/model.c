@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/clock.h"
 #include "core/json_util.h"
 #include "core/log.h"
 #include "sampling/auto.h"
@@ -61,11 +62,36 @@ static size_t count_parameters(const vipo_safetensors *file)
     return n;
 }
 
+/* A file's tensors, and the seconds that reading them took. */
+typedef struct timed_source {
+    vipo_weight_source file;
+    double seconds;
+} timed_source;
+
+static vipo_status timed_read(void *user, const char *name, int rank, const size_t *shape, float *out,
+                              vipo_error *error)
+{
+    timed_source *timed = user;
+    const double start = vipo_clock_seconds();
+    const vipo_status status = timed->file.read(timed->file.user, name, rank, shape, out, error);
+    timed->seconds += vipo_clock_seconds() - start;
+    return status;
+}
+
+/* Seconds since *from, which becomes now. */
+static double lap(double *from)
+{
+    const double now = vipo_clock_seconds(), seconds = now - *from;
+    *from = now;
+    return seconds;
+}
+
 static vipo_status load_unet(vipo_model *model, const vipo_packer *packer, const vipo_callbacks *callbacks,
                              vipo_error *error)
 {
     char path[VIPO_PATH_ROOM];
     VIPO_TRY(vipo_model_path(path, model->folder, "unet.safetensors", error));
+    double time = vipo_clock_seconds();
     vipo_safetensors *file;
     vipo_safetensors_reader reader = {.file = NULL};
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
@@ -76,10 +102,14 @@ static vipo_status load_unet(vipo_model *model, const vipo_packer *packer, const
         status = vipo_fail_memory(error, sizeof *model->unet, "a network");
         goto done;
     }
-    const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
+    timed_source timed = {.file = vipo_safetensors_reader_source(&reader)};
+    const vipo_weight_source source = {.user = &timed, .read = timed_read};
+    model->load.map += lap(&time);
     VIPO_TRY_GOTO(vipo_unet3d_open(model->unet, &model->config.unet, packer, &source, count_parameters(file),
                                    callbacks, error),
                   done);
+    model->load.read += timed.seconds;
+    model->load.pack += lap(&time) - timed.seconds;
     int unused;
     const char *name = vipo_safetensors_reader_unused(&reader, &unused);
     if (name)
@@ -99,7 +129,9 @@ static vipo_status load_text(vipo_model *model, const vipo_packer *packer, const
     char path[VIPO_PATH_ROOM], merges[VIPO_PATH_ROOM];
     VIPO_TRY(vipo_model_path(path, model->folder, "vocab.json", error));
     VIPO_TRY(vipo_model_path(merges, model->folder, "merges.txt", error));
+    double time = vipo_clock_seconds();
     VIPO_TRY(vipo_clip_bpe_open(&model->bpe, path, merges, error));
+    model->load.tokenizer += lap(&time);
     if (vipo_clip_bpe_vocabulary(model->bpe) > model->config.text.vocabulary)
         return vipo_fail(error, VIPO_MISMATCH, "%s: has %d tokens, config.json says vocab_size %d", path,
                          vipo_clip_bpe_vocabulary(model->bpe), model->config.text.vocabulary);
@@ -112,10 +144,14 @@ static vipo_status load_text(vipo_model *model, const vipo_packer *packer, const
         model->text = calloc(1, sizeof *model->text);
         if (!model->text) status = vipo_fail_memory(error, sizeof *model->text, "a text encoder");
     }
+    model->load.map += lap(&time);
     if (status == VIPO_OK) {
-        const vipo_weight_source source = vipo_safetensors_reader_source(&reader);
+        timed_source timed = {.file = vipo_safetensors_reader_source(&reader)};
+        const vipo_weight_source source = {.user = &timed, .read = timed_read};
         /* published files also hold the vision tower and projections: other tensors are not looked at */
         status = vipo_clip_text_open(model->text, &model->config.text, packer, &source, callbacks, error);
+        model->load.read += timed.seconds;
+        model->load.pack += lap(&time) - timed.seconds;
         if (status != VIPO_OK) {
             free(model->text);
             model->text = NULL;
@@ -133,7 +169,9 @@ void vipo_model_default_options(vipo_model_options *options)
 
 static vipo_status open_parts(vipo_model *model, const vipo_model_options *options, vipo_error *error)
 {
+    double time = vipo_clock_seconds();
     VIPO_TRY(read_config(model->folder, &model->config, &model->preprocess, error));
+    model->load.config = lap(&time);
     VIPO_TRY(vipo_ops_find(&model->ops, options->compute, error));
     VIPO_TRY(vipo_schedule_open(&model->schedule, model->config.diffusion.timesteps, error));
     const bool has_text = model->config.has_text && exists(model->folder, "text_encoder.safetensors");
@@ -157,9 +195,11 @@ vipo_status vipo_model_open(vipo_model **out, const char *folder, const vipo_mod
     if (!options) options = &defaults;
     vipo_model *model = calloc(1, sizeof *model);
     if (!model) return vipo_fail_memory(error, sizeof *model, "a model");
+    const double start = vipo_clock_seconds();
     model->folder = strdup(folder);
     const vipo_status status = model->folder ? open_parts(model, options, error)
                                              : vipo_fail_memory(error, strlen(folder) + 1, "a path");
+    model->load.total = vipo_clock_seconds() - start;
     if (status != VIPO_OK) vipo_model_close(&model);
     *out = model;
     return status;
@@ -183,6 +223,11 @@ void vipo_model_close(vipo_model **model_pointer)
 const char *vipo_model_compute(const vipo_model *model)
 {
     return model->ops->name;
+}
+
+void vipo_model_load_times(const vipo_model *model, vipo_load_times *out)
+{
+    *out = model->load;
 }
 
 vipo_status vipo_model_need_text(const vipo_model *model, vipo_error *error)

@@ -17,6 +17,7 @@ struct vipo_model {
     vipo_unet3d *unet;    /* NULL: not asked for */
     vipo_clip_text *text; /* NULL: not asked for, or the folder has none */
     vipo_clip_bpe *bpe;   /* with text */
+    vipo_load_times load;
 };
 
 /* "folder/file" into path. */

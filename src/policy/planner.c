@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "policy/noise.h"
@@ -15,7 +15,8 @@
 
 enum { DEFAULT_BATCH = 8 };
 static const double warm_share = 0.35; /* of the timesteps: where a warm start begins by default */
-static const size_t default_arena_bytes = (size_t)768 << 20; /* aim of the default batch size */
+/* Aim of the default batch size: the two rows of a guided step of the largest published network fit. */
+static const size_t default_arena_bytes = 1000000000;
 
 /* ---- session ------------------------------------------------------------------------------------------ */
 
@@ -146,6 +147,7 @@ typedef struct planning {
     vipo_error *error;
     vipo_noise noise;
     float *task, *no_task; /* [embedding], shared by all samples */
+    double start;          /* when the planning began */
     int network_rows;
 } planning;
 
@@ -153,13 +155,6 @@ void vipo_request_default(vipo_request *request)
 {
     *request = (vipo_request){.samples = 1, .from_step = -1};
     vipo_sampler_default_options(&request->sampler);
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 int vipo_planner_start_time(const vipo_planner *planner, const vipo_request *request,
@@ -370,10 +365,11 @@ static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memor
                               .memory = memory};
     vipo_noise_start(&p->noise, sampling.x);
     if (request->warm) add_warm_start(planner, request, out->from_step, sampling.x);
-    const double start = now();
+    const double start = vipo_clock_seconds();
+    out->start_seconds = start - p->start;
     VIPO_TRY(vipo_sampler_run(sampler, &sampling, p->error));
     for (size_t i = 0; i < n; i++) out->video.data[i] = (out->video.data[i] + 1) * 0.5F;
-    out->seconds = now() - start;
+    out->seconds = vipo_clock_seconds() - start;
     out->calls = sampling.stats.calls;
     out->evaluations = sampling.stats.evaluations;
     out->network_rows = p->network_rows;
@@ -388,10 +384,11 @@ static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memor
     out->verified = sampling.stats.verified;
     out->agreed = sampling.stats.agreed;
     const vipo_model *model = planner->model;
-    out->peak_bytes = model->unet->store.bytes + (model->text ? model->text->store.bytes : 0) +
-                      planner->arena_bytes +
-                      (size_t)vipo_pool_threads(planner->compute.pool) * planner->compute.scratch_bytes +
-                      memory_bytes + n * sizeof(float);
+    out->weight_bytes = model->unet->store.bytes + (model->text ? model->text->store.bytes : 0);
+    out->arena_bytes = planner->arena_bytes;
+    out->scratch_bytes = (size_t)vipo_pool_threads(planner->compute.pool) * planner->compute.scratch_bytes;
+    out->sampler_bytes = memory_bytes + n * sizeof(float);
+    out->peak_bytes = out->weight_bytes + out->arena_bytes + out->scratch_bytes + out->sampler_bytes;
     VIPO_TRY(vipo_planner_score(p->planner, request, p->task, out, p->error));
     vipo_trace_end(&request->callbacks, out->sampler, &sampling.stats, p->network_rows, out->seconds,
                    out->peak_bytes);
@@ -413,6 +410,7 @@ static int largest_batch(const vipo_request *request, const vipo_sampler *sample
 static vipo_status make_plan(vipo_planner *planner, const vipo_request *request, vipo_plan *out,
                              vipo_error *error)
 {
+    const double start = vipo_clock_seconds();
     const vipo_sampler *sampler;
     const vipo_schedule *schedule = &planner->model->schedule;
     VIPO_TRY(vipo_sampler_find(&sampler, request->sampler.name, error));
@@ -427,7 +425,7 @@ static vipo_status make_plan(vipo_planner *planner, const vipo_request *request,
     const size_t width = (size_t)planner->model->unet->embedding_width;
     const size_t floats = vipo_sampler_memory(sampler, &request->sampler, schedule, request->samples,
                                               vipo_planner_video_size(planner));
-    planning p = {.planner = planner, .request = request, .error = error};
+    planning p = {.planner = planner, .request = request, .error = error, .start = start};
     float *memory = vipo_aligned_calloc(floats, sizeof *memory);
     p.task = vipo_aligned_calloc(2 * width, sizeof *p.task);
     vipo_status status = VIPO_OK;
@@ -438,9 +436,9 @@ static vipo_status make_plan(vipo_planner *planner, const vipo_request *request,
     }
     if (status == VIPO_OK) status = vipo_noise_open(&p.noise, request, c, error);
     if (status == VIPO_OK) {
-        const double start = now();
+        const double before = vipo_clock_seconds();
         status = embed_task(&p);
-        out->text_seconds = now() - start;
+        out->text_seconds = vipo_clock_seconds() - before;
     }
     if (status == VIPO_OK) status = sample(&p, sampler, memory, floats * sizeof *memory, out);
     vipo_noise_close(&p.noise);

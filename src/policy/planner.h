@@ -71,6 +71,8 @@ typedef struct vipo_rows_run {
     const vipo_callbacks *callbacks;
     vipo_dump_function dump; /* needs all rows in one batch and no guidance */
     void *dump_user;
+    vipo_profile_function profile; /* likewise */
+    void *profile_user;
 } vipo_rows_run;
 
 vipo_status vipo_planner_run_rows(vipo_planner *planner, const vipo_rows_run *run, vipo_error *error);

@@ -28,7 +28,9 @@ static vipo_status forward(vipo_planner *planner, const vipo_rows_run *run, int 
                                          .v = v,
                                          .callbacks = run->callbacks,
                                          .dump = run->dump,
-                                         .dump_user = run->dump_user};
+                                         .dump_user = run->dump_user,
+                                         .profile = run->profile,
+                                         .profile_user = run->profile_user};
     return vipo_unet3d_forward(planner->model->unet, &forward_run, error);
 }
 

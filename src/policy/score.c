@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/log.h"
 #include "core/memory.h"
 #include "core/rng.h"
@@ -17,13 +17,6 @@ _Static_assert(VIPO_SCORE_CONSENSUS == 1 && VIPO_SCORE_DENOISING == 2, "the orde
 const char *vipo_score_name(int i)
 {
     return i >= 0 && i < SCORES ? names[i] : NULL;
-}
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 int vipo_score_best(const float *scores, int n)
@@ -157,7 +150,7 @@ vipo_status vipo_planner_score(vipo_planner *planner, const vipo_request *reques
 {
     if (request->score == VIPO_SCORE_NONE) return VIPO_OK;
     const size_t n = (size_t)request->samples;
-    const double start = now();
+    const double start = vipo_clock_seconds();
     VIPO_TRY(vipo_array_alloc(&plan->scores, 1, &n, error));
     if (request->score == VIPO_SCORE_CONSENSUS)
         VIPO_TRY(vipo_score_consensus(plan->video.data, request->samples, vipo_planner_video_size(planner),
@@ -165,7 +158,7 @@ vipo_status vipo_planner_score(vipo_planner *planner, const vipo_request *reques
     else
         VIPO_TRY(denoising(planner, request, task, plan, error));
     plan->best = vipo_score_best(plan->scores.data, request->samples);
-    plan->score_seconds = now() - start;
+    plan->score_seconds = vipo_clock_seconds() - start;
     vipo_trace_scores(&request->callbacks, vipo_score_name((int)request->score), plan);
     return VIPO_OK;
 }

@@ -324,6 +324,7 @@ static vipo_status reader_read(void *user, const char *name, int rank, const siz
         return vipo_fail(error, VIPO_MISMATCH, "%s: tensor %s: expected F32, F16 or BF16, found F64", path,
                          full);
     VIPO_TRY(vipo_tensor_to_finite(view, path, out, error));
+    vipo_mapped_file_release(&reader->file->map, view->data, view->count * vipo_dtype_size(view->dtype));
     reader->used[view - reader->file->tensors] = true;
     return VIPO_OK;
 }

@@ -1,77 +1,10 @@
 #include "checkop/checkop.h"
 
 #include <stdlib.h>
-#include <time.h>
 
+#include "compute/peak.h"
+#include "core/clock.h"
 #include "core/memory.h"
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-#ifdef __x86_64__
-
-enum { PEAK_ROUNDS = 100000, PEAK_CHAINS = 12 };
-
-/* Twelve independent chains of FMAs in each task, 16 or 8 lanes wide. */
-static void fma_512(void *arg, int i, int thread)
-{
-    (void)arg, (void)i, (void)thread;
-    long n = PEAK_ROUNDS;
-    __asm__ volatile("vxorps %%xmm12,%%xmm12,%%xmm12\n"
-                     "1: .irp r,0,1,2,3,4,5,6,7,8,9,10,11\n"
-                     "vfmadd231ps %%zmm12,%%zmm12,%%zmm\\r\n .endr\n dec %0\n jnz 1b\n vzeroupper\n"
-                     : "+r"(n)
-                     :
-                     : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                       "xmm10", "xmm11", "xmm12");
-}
-
-static void fma_256(void *arg, int i, int thread)
-{
-    (void)arg, (void)i, (void)thread;
-    long n = PEAK_ROUNDS;
-    __asm__ volatile("vxorps %%xmm12,%%xmm12,%%xmm12\n"
-                     "1: .irp r,0,1,2,3,4,5,6,7,8,9,10,11\n"
-                     "vfmadd231ps %%ymm12,%%ymm12,%%ymm\\r\n .endr\n dec %0\n jnz 1b\n vzeroupper\n"
-                     : "+r"(n)
-                     :
-                     : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-                       "xmm10", "xmm11", "xmm12");
-}
-
-double checkop_peak(vipo_pool *pool)
-{
-    void (*task)(void *, int, int) = NULL;
-    double lanes = 8;
-    if (vipo_ops_avx2.supported()) task = fma_256;
-    if (vipo_ops_avx512.supported()) {
-        task = fma_512;
-        lanes = 16;
-    }
-    const int threads = vipo_pool_threads(pool);
-    double best = 0;
-    for (int i = 0; task && i < 5; i++) {
-        const double start = now();
-        vipo_pool_run(pool, 4 * threads, task, NULL);
-        const double flops = 2.0 * lanes * PEAK_ROUNDS * PEAK_CHAINS * 4 * threads / (now() - start);
-        if (flops > best) best = flops;
-    }
-    return best * 1e-9;
-}
-
-#else
-
-double checkop_peak(vipo_pool *pool)
-{
-    (void)pool;
-    return 0;
-}
-
-#endif
 
 /* Shortest time of a call in `seconds` of trying; at least three calls. */
 static double shortest(checkop_call *call, double seconds)
@@ -79,9 +12,9 @@ static double shortest(checkop_call *call, double seconds)
     double best = 1e30, total = 0;
     checkop_call_run(call);
     for (int i = 0; i < 3 || total < seconds; i++) {
-        const double start = now();
+        const double start = vipo_clock_seconds();
         checkop_call_run(call);
-        const double time = now() - start;
+        const double time = vipo_clock_seconds() - start;
         total += time;
         if (time < best) best = time;
         if (total > 20 * seconds) break;
@@ -108,9 +41,9 @@ void checkop_bench(const checkop_shape *shapes, int n, const vipo_ops *const *ta
         for (int t = 0; tables[t] && t < MAX_TABLES; t++) {
             checkop_call call;
             checkop_call_open(&call, p, tables[t], pool, 0, p->items, out);
-            const double peak = checkop_peak(pool);
+            const double peak = vipo_peak_measure(pool, tables[t]);
             const double time = shortest(&call, tables[t] == &vipo_ops_ref ? 0 : seconds);
-            const double after = checkop_peak(pool);
+            const double after = vipo_peak_measure(pool, tables[t]);
             checkop_call_close(&call);
             const double rate = flops / time * 1e-9, top = peak > after ? peak : after;
             printf("  %-8s %10.3f ms %8.1f GFLOP/s", tables[t]->name, time * 1e3, rate);

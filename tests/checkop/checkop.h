@@ -142,8 +142,6 @@ void checkop_context_close(checkop_context *context);
 int checkop_check(checkop_context *context, const checkop_shape *shape, checkop_input input,
                   const vipo_ops *ops);
 
-/* FMA peak of the pool's threads together in GFLOP/s. */
-double checkop_peak(vipo_pool *pool);
 /* Times of shapes for each table; tables ends with NULL. */
 void checkop_bench(const checkop_shape *shapes, int n, const vipo_ops *const *tables, vipo_pool *pool,
                    double seconds);

@@ -36,7 +36,7 @@ def not_negative(value):
 
 # ---- usage: nothing is read or computed -----------------------------------------------------------------
 
-COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "calibrate", "sim-list", "sim-render", "sim-expert", "sim-replay", "sim-collect", "help", "version"]
+COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "calibrate", "bench", "sim-list", "sim-render", "sim-expert", "sim-replay", "sim-collect", "help", "version"]
 EVERY_COMMAND = "".join(r".*  %s " % name for name in COMMANDS)
 
 case("usage", "no command", "", code=2, usage=True, err="^Usage: vipo COMMAND.*plan.*version")
@@ -155,7 +155,7 @@ case("usage", "compare: --repeat 0", "compare --repeat 0", code=2, err="--repeat
 DENOISE = "denoise --model {model} --x {noise} --cond {cond} --tokens {tokens}"
 case("usage", "denoise without t", DENOISE + " --out V.npy", code=2, err="--t LIST is missing")
 case("usage", "denoise without x", "denoise --model {model} --t 1", code=2, err="--x FILE.npy is missing")
-case("usage", "denoise without an output", DENOISE + " --t 50", code=2, err="give --out FILE.npy, --dump DIR, --repeat N or --json")
+case("usage", "denoise without an output", DENOISE + " --t 50", code=2, err="give --out FILE.npy, --dump DIR, --profile FILE.csv, --repeat N or --json")
 for value in ["1,", ",1", "1,,2", "a", "1;2", "-1", "1.5", "''", "1, 2"]:
     case("usage", "denoise --t '%s'" % value, DENOISE + " --out V.npy '--t=%s'" % value.strip("'"), code=2, err="--t .*expected integers from 0")
 case("usage", "denoise: dump and repeat", DENOISE + " --t 1 --dump d --repeat 2", code=2, err="give one of them")

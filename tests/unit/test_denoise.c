@@ -147,6 +147,68 @@ static void test_dump(void **state)
     vipo_planner_close(&small);
 }
 
+typedef struct operations {
+    int count, known;
+    double seconds;
+    vipo_operation last;
+} operations;
+
+static void on_operation(void *user, const vipo_operation *o)
+{
+    static const struct {
+        const char *name, *op, *kind;
+    } some[] = {
+        {"time_embed", "linear", "linear"},
+        {"emb_layers", "linear", "linear"},
+        {"input_blocks.0.0", "conv_space", "3x3"},
+        {"input_blocks.0.0", "conv_time", "time"},
+        {"middle_block.1.norm", "group_norm", ""},
+        {"middle_block.1.attention", "attention", ""},
+        {"middle_block.1.qkv", "conv_space", "linear"},
+    };
+    operations *p = user;
+    for (size_t i = 0; i < sizeof some / sizeof some[0]; i++)
+        p->known += strcmp(o->name, some[i].name) == 0 && strcmp(o->op, some[i].op) == 0 &&
+                    strcmp(o->kind, some[i].kind) == 0;
+    assert_int_equal(o->rows, 3);
+    assert_true(o->seconds >= 0 && o->products <= o->macs);
+    assert_int_equal(o->macs > 0, strcmp(o->op, "group_norm") != 0);
+    p->count++;
+    p->seconds += o->seconds;
+    p->last = *o;
+}
+
+static void test_profile(void **state)
+{
+    const tiny_session *f = *state;
+    const int t = 3;
+    vipo_denoise_request request = {
+        .x = &f->noise, .cond = &f->conds, .tokens = &f->tokens, .t = &t, .n_t = 1};
+    vipo_array plain = call(f->planner, &request), v;
+    operations p = {0};
+    vipo_error error = {0};
+    double seconds = 0;
+    request.profile = on_operation;
+    request.profile_user = &p;
+    assert_ok(vipo_planner_denoise(f->planner, &request, &v, &seconds, &error), &error);
+    assert_memory_equal(plain.data, v.data, 3 * VIDEO * sizeof(float));
+    assert_int_equal(p.known, 7);
+    assert_true(p.count > 30);
+    assert_true(p.seconds > 0 && p.seconds <= seconds);
+    assert_string_equal(p.last.name, "out.2");
+    assert_string_equal(p.last.op, "conv_time");
+    assert_int_equal(p.last.height, TINY_SIDE);
+    assert_int_equal(p.last.frames, TINY_FRAMES);
+    assert_int_equal(p.last.out_channels, 3);
+    vipo_array_free(&plain);
+    vipo_array_free(&v);
+    vipo_planner *small = tiny_planner(f->model, 1, 2);
+    assert_int_equal(vipo_planner_denoise(small, &request, &v, NULL, &error), VIPO_INVALID_ARGUMENT);
+    assert_string_equal(error.message, "a profile needs the whole batch at once: at most 2 rows");
+    assert_null(v.data);
+    vipo_planner_close(&small);
+}
+
 static void assert_call_refused(const tiny_session *f, const vipo_denoise_request *request,
                                 vipo_status expected, const char *part)
 {
@@ -305,7 +367,8 @@ static void test_shipped_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_denoise),   cmocka_unit_test(test_half_weights),  cmocka_unit_test(test_dump),
+        cmocka_unit_test(test_denoise),   cmocka_unit_test(test_half_weights),
+        cmocka_unit_test(test_dump),      cmocka_unit_test(test_profile),
         cmocka_unit_test(test_bad_calls), cmocka_unit_test(test_shipped_model),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);

@@ -1,5 +1,6 @@
 /* Mapped files, and what is no file. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -37,6 +38,40 @@ static void test_content(void **state)
     vipo_mapped_file_close(&file);
 }
 
+/* Kilobytes of files that are resident here; -1 where the system does not say. */
+static long resident(void)
+{
+    char line[256];
+    long kilobytes = -1;
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status && kilobytes < 0 && fgets(line, sizeof line, status))
+        if (sscanf(line, "RssFile: %ld", &kilobytes) != 1) kilobytes = -1;
+    if (status) fclose(status);
+    return kilobytes;
+}
+
+static void test_release(void **state)
+{
+    (void)state;
+    enum { BYTES = 8 << 20, FIRST = 5000, SIZE = 7 << 20 };
+    unsigned char *bytes = malloc(BYTES);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < BYTES; i++) bytes[i] = (unsigned char)(i * 31 >> 4);
+    vipo_mapped_file file;
+    vipo_error error;
+    assert_ok(vipo_mapped_file_open(&file, write_bytes("released", bytes, BYTES), &error), &error);
+    assert_memory_equal(file.data, bytes, BYTES);
+    const long before = resident();
+    vipo_mapped_file_release(&file, file.data + FIRST, SIZE);
+    if (before >= 0) assert_true(resident() < before - SIZE / 1024 + 64);
+    assert_memory_equal(file.data, bytes, BYTES);
+    vipo_mapped_file_release(&file, file.data + FIRST, 100); /* less than a page */
+    vipo_mapped_file_release(&file, file.data + BYTES, 0);
+    assert_memory_equal(file.data, bytes, BYTES);
+    vipo_mapped_file_close(&file);
+    free(bytes);
+}
+
 static void assert_refused(const char *path, const char *part)
 {
     vipo_mapped_file file;
@@ -61,6 +96,7 @@ static void test_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_content), cmocka_unit_test(test_refused)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_content), cmocka_unit_test(test_release),
+                                       cmocka_unit_test(test_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

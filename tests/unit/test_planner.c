@@ -639,6 +639,49 @@ static void test_bad_options(void **state)
     assert_null(planner);
 }
 
+/* ---- batches ------------------------------------------------------------------------------------- */
+
+static bool count_asked(void *user)
+{
+    ++*(int *)user;
+    return false;
+}
+
+/* How often a plan asks whether it is cancelled: once for every operation of a network call. */
+static int asked(vipo_planner *planner, const tiny_session *f, const char *sampler, int samples,
+                 double guidance)
+{
+    int count = 0;
+    vipo_request request = request_for(f, sampler);
+    request.samples = samples;
+    request.sampler.guidance = guidance;
+    request.callbacks = (vipo_callbacks){.user = &count, .cancelled = count_asked};
+    vipo_plan plan = plan_with(planner, &request);
+    vipo_plan_free(&plan);
+    return count;
+}
+
+/* Samples and guidance pairs run as one batch where it fits: no further network calls. */
+static void test_batches(void **state)
+{
+    const tiny_session *f = *state;
+    static const char *const names[] = {"ddim", "ddpm", "unipc", "ab2"};
+    vipo_planner *four = tiny_planner(f->model, 1, 4), *two = tiny_planner(f->model, 1, 2),
+                 *one = tiny_planner(f->model, 1, 1);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const int single = asked(one, f, names[i], 1, 0);
+        assert_true(single > 100);
+        assert_int_equal(asked(four, f, names[i], 2, 1), single);
+        assert_int_equal(asked(four, f, names[i], 4, 0), single);
+        assert_int_equal(asked(two, f, names[i], 1, 1), single);
+        assert_true(asked(two, f, names[i], 2, 1) > 1.8 * single);
+        assert_true(asked(one, f, names[i], 2, 1) > 3.6 * single);
+    }
+    vipo_planner_close(&four);
+    vipo_planner_close(&two);
+    vipo_planner_close(&one);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -647,6 +690,7 @@ int main(void)
         cmocka_unit_test(test_samples),
         cmocka_unit_test(test_step_noise),
         cmocka_unit_test(test_guidance),
+        cmocka_unit_test(test_batches),
         cmocka_unit_test(test_progress_and_trace),
         cmocka_unit_test(test_error_estimate),
         cmocka_unit_test(test_cancel),

@@ -142,16 +142,30 @@ static void check_owners(const vipo_program *program)
     free(owner);
 }
 
-static void check_plan(const char *name, const vipo_unet_config *config)
+static vipo_method f4(const vipo_layer *layer)
+{
+    return layer->kind == VIPO_WEIGHT_LINEAR ? VIPO_METHOD_DIRECT : VIPO_METHOD_WINOGRAD_4;
+}
+
+/* A network without weights, its convolutions direct or F(4, 3); vipo_unet3d_close and free. */
+static vipo_unet3d *open_plan(const vipo_unet_config *config, bool winograd)
 {
     vipo_ops ops = vipo_ops_ref;
     ops.packed_floats = no_floats;
     ops.pack = no_pack;
+    if (winograd) ops.choose = f4;
     const vipo_weight_source source = {.read = no_read};
     vipo_error error = {0};
     vipo_unet3d *unet = calloc(1, sizeof *unet);
     assert_non_null(unet);
     assert_ok(vipo_unet3d_open(unet, config, &(vipo_packer){.ops = &ops}, &source, 0, NULL, &error), &error);
+    return unet;
+}
+
+/* Returns the bytes of one row. */
+static size_t check_plan(const char *name, const vipo_unet_config *config)
+{
+    vipo_unet3d *unet = open_plan(config, false);
     const vipo_program *program = unet->program;
     size_t sum = 0, largest = 0, alive = 0;
     for (int i = 0; i < program->n_values; i++) {
@@ -183,8 +197,10 @@ static void check_plan(const char *name, const vipo_unet_config *config)
     assert_true((double)program->memory <= 1.25 * (double)alive);
     assert_true(program->memory < sum / 2);
     assert_int_equal(vipo_program_memory(program), program->memory);
+    const size_t bytes = vipo_unet3d_memory(unet, 1) * sizeof(float);
     vipo_unet3d_close(unet);
     free(unet);
+    return bytes;
 }
 
 static void test_plan(void **state)
@@ -199,11 +215,88 @@ static void test_plan(void **state)
     check_plan("metaworld-64", &c);
     check_plan("odd", &odd);
     c = released(128, 128, 128, 5, mw, 2, deep);
-    check_plan("mw", &c);
+    assert_true(check_plan("mw", &c) * 2 <= 1000000000); /* a guided step's rows: the planner's aim */
     c = released(64, 64, 128, 3, others, 3, shallow);
     check_plan("thor", &c);
     c = released(48, 64, 160, 3, others, 3, shallow);
     check_plan("bridge", &c);
+}
+
+/* ---- profiles ------------------------------------------------------------------------------------ */
+
+/* Sums over the operations of one sample; GMAC. */
+typedef struct work {
+    double space, time, skip, stride, projections, attention, products;
+} work;
+
+static work count_work(const vipo_unet_config *config, bool winograd)
+{
+    vipo_unet3d *unet = open_plan(config, winograd);
+    const vipo_program_run run = {.samples = 1};
+    work sum = {0};
+    for (int i = 0; i < unet->program->n_nodes; i++) {
+        vipo_operation o;
+        vipo_program_describe_node(unet->program, &run, i, &o);
+        const double pixels = 1e-9 * o.rows * o.frames * o.height * o.width,
+                     skip = pixels * o.skip_channels * o.out_channels;
+        if (strcmp(o.op, "attention") == 0) {
+            sum.attention += 1e-9 * o.macs;
+        } else if (strcmp(o.op, "group_norm") == 0) {
+            assert_true(o.macs == 0 && o.products == 0);
+        } else if (strcmp(o.kind, "linear") == 0) {
+            sum.projections += 1e-9 * o.macs;
+            assert_true(fabs(1e-9 * o.macs - pixels * o.in_channels * o.out_channels) < 1e-9);
+        } else if (strcmp(o.kind, "time") == 0) {
+            assert_string_equal(o.op, "conv_time");
+            sum.time += 1e-9 * o.macs - skip;
+        } else if (strcmp(o.kind, "stride2") == 0) {
+            sum.stride += 1e-9 * o.macs;
+        } else {
+            assert_string_equal(o.op, "conv_space");
+            sum.space += 1e-9 * o.macs;
+        }
+        sum.skip += skip;
+        sum.products += 1e-9 * o.products;
+    }
+    vipo_unet3d_close(unet);
+    free(unet);
+    return sum;
+}
+
+static void assert_work(double found, double expected)
+{
+    if (fabs(found - expected) > 0.06) fail_msg("%g GMAC, expected %g", found, expected);
+}
+
+/* The multiply-adds of the published networks, counted by hand from their shapes. */
+static void test_work(void **state)
+{
+    (void)state;
+    static const int mw[5] = {1, 2, 3, 4, 5}, others[3] = {1, 2, 4}, deep[2] = {8, 16}, shallow[2] = {4, 8};
+    vipo_unet_config configs[3] = {released(128, 128, 128, 5, mw, 2, deep),
+                                   released(64, 64, 128, 3, others, 3, shallow),
+                                   released(48, 64, 160, 3, others, 3, shallow)};
+    for (int i = 0; i < 3; i++) configs[i].frames = 7;
+    static const work expected[3] = {{780.4, 198.1, 36.8, 11.9, 13.8, 2.6, 365.8},
+                                     {279.3, 70.8, 12.2, 2.1, 15.0, 3.8, 141.6},
+                                     {327.3, 82.9, 14.3, 2.5, 17.6, 2.6, 164.1}};
+    for (int i = 0; i < 3; i++) {
+        const work found = count_work(&configs[i], false), fast = count_work(&configs[i], true),
+                   *e = &expected[i];
+        print_message("%.1f + %.1f + %.1f + %.1f + %.1f + %.1f, products %.1f, %.1f\n", found.space,
+                      found.time, found.skip, found.stride, found.projections, found.attention,
+                      found.products, fast.products);
+        assert_work(found.space, e->space);
+        assert_work(found.time, e->time);
+        assert_work(found.skip, e->skip);
+        assert_work(found.stride, e->stride);
+        assert_work(found.projections, e->projections);
+        assert_work(found.attention, e->attention);
+        const double sum =
+            found.space + found.time + found.skip + found.stride + found.projections + found.attention;
+        assert_true(found.products < sum && found.products > 0.9 * sum); /* enlargement is cheaper */
+        assert_true(fabs(fast.products / e->products - 1) < 0.01);
+    }
 }
 
 /* ---- running ------------------------------------------------------------------------------------- */
@@ -400,9 +493,10 @@ static void test_cancelled(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_plan),          cmocka_unit_test(test_run_square),
-        cmocka_unit_test(test_run_wide),      cmocka_unit_test(test_run_odd),
-        cmocka_unit_test(test_run_one_frame), cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_plan),       cmocka_unit_test(test_work),
+        cmocka_unit_test(test_run_square), cmocka_unit_test(test_run_wide),
+        cmocka_unit_test(test_run_odd),    cmocka_unit_test(test_run_one_frame),
+        cmocka_unit_test(test_cancelled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
