@@ -63,6 +63,50 @@ static void print_model(const vipo_model_info *m)
     }
 }
 
+/* How the convolutions are computed on this machine; nothing if that cannot be told. */
+static bool read_methods(tool *t, const char *folder, vipo_methods *out)
+{
+    vipo_error error = {0};
+    if (vipo_model_read_methods(folder, NULL, out, &error) == VIPO_OK) return true;
+    tool_warn(t, "methods: %s", error.message);
+    return false;
+}
+
+static void print_methods(const vipo_methods *m)
+{
+    printf("%-16s%s, kernels %s\n", "methods", m->name, m->compute);
+    for (int i = 0; i < m->n_layers; i++) {
+        const vipo_layer_method *l = &m->layers[i];
+        printf("  %-14s%4d ->%5d  %d x %3d x %3d  %2dx  %s", l->kind, l->in, l->out, l->frames, l->height,
+               l->width, l->uses, l->method);
+        if (l->seconds > 0) printf("  %.2f ms", 1000 * l->seconds);
+        putchar('\n');
+    }
+}
+
+static json_t *methods_json(const vipo_methods *m)
+{
+    json_t *const out = json_object(), *const layers = json_array();
+    for (int i = 0; i < m->n_layers; i++) {
+        const vipo_layer_method *l = &m->layers[i];
+        json_t *const layer = json_object();
+        json_object_set_new(layer, "kind", json_text(l->kind));
+        json_object_set_new(layer, "in", json_integer(l->in));
+        json_object_set_new(layer, "out", json_integer(l->out));
+        json_object_set_new(layer, "frames", json_integer(l->frames));
+        json_object_set_new(layer, "height", json_integer(l->height));
+        json_object_set_new(layer, "width", json_integer(l->width));
+        json_object_set_new(layer, "uses", json_integer(l->uses));
+        json_object_set_new(layer, "method", json_text(l->method));
+        json_object_set_new(layer, "seconds", l->seconds > 0 ? json_number(l->seconds) : json_null());
+        json_array_append_new(layers, layer);
+    }
+    json_object_set_new(out, "compute", json_text(m->compute));
+    json_object_set_new(out, "name", json_text(m->name));
+    json_object_set_new(out, "layers", layers);
+    return out;
+}
+
 static json_t *json_ints(const int *values, int n)
 {
     json_t *const list = json_array();
@@ -200,9 +244,20 @@ static int run(tool *t, void *values)
     vipo_model_info model;
     vipo_error error = {0};
     if (vipo_model_read_info(path, &model, &error) != VIPO_OK) return tool_library_error(t, &error);
-    if (t->common->json) return tool_print_json(t, model_json(&model));
-    print_model(&model);
-    return STATUS_DONE;
+    vipo_methods methods = {0};
+    const bool wanted = t->common->json || t->common->verbose;
+    const bool known = wanted && read_methods(t, path, &methods);
+    int status = STATUS_DONE;
+    if (t->common->json) {
+        json_t *const out = model_json(&model);
+        json_object_set_new(out, "methods", known ? methods_json(&methods) : json_null());
+        status = tool_print_json(t, out);
+    } else {
+        print_model(&model);
+        if (known) print_methods(&methods);
+    }
+    vipo_methods_free(&methods);
+    return status;
 }
 
 const command command_info = {
@@ -211,7 +266,8 @@ const command command_info = {
     .usage = "DIR|FILE [options]",
     .description =
         "Prints the configuration and the sizes of a model folder, or the tensors of a .safetensors file or "
-        "a PyTorch checkpoint (.pt). Only headers are read, and nothing in a checkpoint is run.",
+        "a PyTorch checkpoint (.pt). Only headers are read, and nothing in a checkpoint is run. With "
+        "--verbose or --json also how each convolution of a model is computed on this machine.",
     .groups = groups,
     .examples = "vipo info models/metaworld-64\n"
                 "vipo info models/metaworld-64/unet.safetensors --json",

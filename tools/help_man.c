@@ -172,7 +172,13 @@ static void print_overview(FILE *stream)
         print_line(stream, command_at(i)->summary);
     }
     fputs(".SH ENVIRONMENT\n.TP\n\\fBVIPO_COMPUTE\\fR\n"
-          "the kernels to compute with where \\fB\\-\\-compute\\fR is not given\n",
+          "the kernels to compute with where \\fB\\-\\-compute\\fR is not given\n"
+          ".TP\n\\fBVIPO_TUNE\\fR\n"
+          "on, the default: the fastest way to compute each layer is measured once on a machine and stored; "
+          "off: a fixed choice\n"
+          ".TP\n\\fBVIPO_CACHE\\fR\n"
+          "the folder where that is stored, in place of \\fI$XDG_CACHE_HOME/vipo\\fR or "
+          "\\fI~/.cache/vipo\\fR\n",
           stream);
     print_exit_status(stream);
 }

@@ -90,11 +90,12 @@ static vipo_status open_planner(tool *t, session *s, const input_options *inputs
     s->threads = vipo_planner_threads(s->planner);
     vipo_load_times load;
     vipo_model_load_times(s->model, &load);
-    tool_note(t,
-              "model loaded in %.2f s (tokenizer %.2f s, reading %.2f s, packing %.2f s); kernels %s, %d "
-              "thread%s",
-              s->load_seconds, load.tokenizer, load.map + load.read, load.pack, vipo_model_compute(s->model),
-              s->threads, s->threads == 1 ? "" : "s");
+    tool_note(
+        t,
+        "model loaded in %.2f s (tokenizer %.2f s, reading %.2f s, packing %.2f s); kernels %s, methods %s, "
+        "%d thread%s",
+        s->load_seconds, load.tokenizer, load.map + load.read, load.pack, vipo_model_compute(s->model),
+        vipo_model_methods(s->model), s->threads, s->threads == 1 ? "" : "s");
     return VIPO_OK;
 }
 
@@ -148,5 +149,6 @@ void session_describe(const session *s, json_t *object)
     json_object_set_new(object, "load_seconds", json_number(s->load_seconds));
     json_object_set_new(object, "load", phases);
     json_object_set_new(object, "compute", json_text(vipo_model_compute(s->model)));
+    json_object_set_new(object, "methods", json_text(vipo_model_methods(s->model)));
     json_object_set_new(object, "threads", json_integer(s->threads));
 }

@@ -29,7 +29,7 @@ int session_open(tool *t, session *s, const input_options *inputs);
 int session_open_model(tool *t, session *s, const input_options *inputs);
 void session_close(session *s);
 
-/* "compute" and "threads", "load_seconds" and "load", its parts, into a JSON object. */
+/* "compute", "methods", "threads", "load_seconds" and "load", its parts, into a JSON object. */
 void session_describe(const session *s, json_t *object);
 
 #endif

@@ -127,8 +127,20 @@ typedef struct vipo_model vipo_model;
 
 enum { VIPO_MODEL_UNET = 1, VIPO_MODEL_TEXT = 2 };
 
+/* A convolution can be computed by several methods (direct, Winograd's of two sizes). Which one is the fastest depends
+ * on its size and on the processor, and each rounds in its own way: on one machine all runs take the same ones. */
+typedef enum vipo_tuning {
+    VIPO_TUNING_DEFAULT, /* $VIPO_TUNE, "on" or "off"; else on */
+    VIPO_TUNING_ON, /* the fastest: measured when a model with a new size of layer is opened (under a second for a small
+                        model, seconds for a large one) and stored for ever; like OFF where nothing can be stored */
+    VIPO_TUNING_OFF, /* a fixed choice, the same on every machine with these kernels */
+} vipo_tuning;
+
 typedef struct vipo_model_options {
     const char *compute; /* op table: "ref", "avx2", "avx512"; NULL: $VIPO_COMPUTE, else the fastest here */
+    vipo_tuning tuning;
+    const char *
+        cache; /* folder where choices are stored; NULL: $VIPO_CACHE, $XDG_CACHE_HOME/vipo or ~/.cache/vipo */
     unsigned
         parts; /* VIPO_MODEL_*; default both; a folder without text_encoder.safetensors opens, texts are then refused */
     const vipo_callbacks *callbacks; /* borrowed during open */
@@ -186,9 +198,34 @@ VIPO_API vipo_status vipo_model_open(vipo_model **out, const char *folder, const
 VIPO_API void vipo_model_close(vipo_model **model);
 VIPO_API const char *vipo_model_compute(const vipo_model *model); /* name of the op table in use */
 VIPO_API void vipo_model_load_times(const vipo_model *model, vipo_load_times *out);
+/* Methods in use: "fixed", or "tuned 3f2a91c0", where the same number says that every layer is computed alike. */
+VIPO_API const char *vipo_model_methods(const vipo_model *model);
 /* Reads config.json and the tensor headers only. */
 VIPO_API vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_error *error);
 VIPO_API void vipo_model_get_info(const vipo_model *model, vipo_model_info *out);
+
+/* How a convolution of the network is computed. */
+typedef struct vipo_layer_method {
+    const char *kind, *method; /* "3x3", "3x3-stride2", "3x3-upsample2", "time"; "direct", "winograd4", ... */
+    int in, out, frames, height, width; /* channels, size of the input */
+    bool half_weights;
+    int uses;       /* layers of this kind and size */
+    double seconds; /* of one call, when it was measured; 0: it was not */
+} vipo_layer_method;
+
+typedef struct vipo_methods {
+    char compute[16]; /* op table */
+    char name[24];    /* as vipo_model_methods; "untuned": fixed so far, to be measured by vipo_model_open */
+    vipo_layer_method *layers; /* [n_layers], in order of first use */
+    int n_layers;
+} vipo_methods;
+
+/* What vipo_model_open would take; opens, measures and stores nothing. options: compute, tuning,
+ * cache, half_weights. */
+VIPO_API vipo_status vipo_model_read_methods(const char *folder, const vipo_model_options *options,
+                                             vipo_methods *out, vipo_error *error);
+VIPO_API void vipo_methods_free(vipo_methods *methods);
+
 /* Writes the calibration into the folder's config.json, in place of an old one. All other bytes of the file stay as
  * they are; after a failure all do. Models that are open do not notice. */
 VIPO_API vipo_status vipo_model_store_calibration(const char *folder, const vipo_calibration *calibration,
@@ -347,6 +384,8 @@ typedef struct vipo_plan {
     vipo_array video;            /* [samples][frames][H][W][3], (x+1)/2: nominally [0,1], not clipped */
     char sampler[96];            /* resolved name with settings, e.g. "ddim-100", "ab2-12 from 35" */
     vipo_sampler_choice *choice; /* auto: why that one; owned. NULL: the request named a sampler */
+    char compute[16];            /* op table */
+    char methods[24];            /* as vipo_model_methods */
     int from_step;               /* timestep that sampling started from */
     int calls;                   /* batched denoiser calls, without those of verify */
     int evaluations;             /* calls x rows, summed over samples; without those of verify */

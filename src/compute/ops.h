@@ -55,8 +55,13 @@ typedef enum vipo_weight_kind {
     VIPO_WEIGHT_TIME,          /* [out][in][3]: three taps over frames, padding 1 */
 } vipo_weight_kind;
 
+enum { VIPO_WEIGHT_KINDS = VIPO_WEIGHT_TIME + 1 };
+
 /* Taps of a kind: 1, 9, 9, 9, 3. */
 int vipo_weight_taps(vipo_weight_kind kind);
+
+/* "linear", "3x3", "3x3-stride2", "3x3-upsample2", "time" */
+const char *vipo_weight_kind_name(vipo_weight_kind kind);
 
 /* How a convolution is computed. Winograd's algorithms (Lavin and Gray 2015) trade products for sums and need
  * weights of their own, so the method is chosen before packing; a table may know only some for a kind. */
@@ -205,6 +210,10 @@ typedef struct vipo_ops {
     void (*attention)(const vipo_compute *compute, const vipo_attention *args);
     void (*layer_norm)(const vipo_compute *compute, const vipo_layer_norm *args);
 } vipo_ops;
+
+/* Counted up whenever a change of kernels makes some method faster or slower than before: what was measured with
+ * another revision (choices.h) is measured again. */
+enum { VIPO_KERNEL_REVISION = 1 };
 
 extern const vipo_ops vipo_ops_ref;
 extern const vipo_ops vipo_ops_avx2;

@@ -30,6 +30,13 @@ int vipo_weight_taps(vipo_weight_kind kind)
     return 0;
 }
 
+const char *vipo_weight_kind_name(vipo_weight_kind kind)
+{
+    static const char *const names[VIPO_WEIGHT_KINDS] = {"linear", "3x3", "3x3-stride2", "3x3-upsample2",
+                                                         "time"};
+    return (unsigned)kind < VIPO_WEIGHT_KINDS ? names[kind] : "unknown";
+}
+
 const char *vipo_method_name(vipo_method method)
 {
     static const char *const names[VIPO_METHODS] = {"direct", "winograd2", "winograd4"};

@@ -67,6 +67,7 @@ vipo_status vipo_clip_text_open(vipo_clip_text *out, const vipo_text_config *con
     const vipo_status status = open_all(out, error);
     out->store.source = NULL;
     out->store.packer.pool = NULL;
+    out->store.packer.choices = NULL;
     out->store.callbacks = NULL;
     if (status != VIPO_OK) vipo_clip_text_close(out);
     return status;

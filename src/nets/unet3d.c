@@ -132,16 +132,15 @@ static int stack_embedding(builder *b, const char *block, int channels)
     }
     char full[NAME_ROOM + 24];
     const size_t shape[2] = {(size_t)channels, width};
-    const vipo_weight_source *source = b->store->source;
     vipo_embedding_part *part = &parts[unet->n_parts++];
     *part = (vipo_embedding_part){.offset = offset, .channels = channels};
     snprintf(part->name, sizeof part->name, "%s", block);
     snprintf(full, sizeof full, "%s.emb_layers.1.weight", block);
-    if (keep(b, source->read(source->user, full, 2, shape, weights + (size_t)offset * width, b->error))) {
+    if (keep(b,
+             vipo_weight_store_read(b->store, full, 2, shape, weights + (size_t)offset * width, b->error))) {
         snprintf(full, sizeof full, "%s.emb_layers.1.bias", block);
-        keep(b, source->read(source->user, full, 1, shape, bias + offset, b->error));
+        keep(b, vipo_weight_store_read(b->store, full, 1, shape, bias + offset, b->error));
     }
-    b->store->parameters += (size_t)channels * (width + 1);
     b->embedding_total = offset + channels;
     return offset;
 }
@@ -301,17 +300,11 @@ static void build_unet(builder *b)
     vipo_program_label(b->program, v, "out");
 }
 
-vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, const vipo_packer *packer,
-                             const vipo_weight_source *source, size_t expected,
-                             const vipo_callbacks *callbacks, vipo_error *error)
+/* With a store that is ready to be filled. */
+static vipo_status open_network(vipo_unet3d *out, vipo_error *error)
 {
-    memset(out, 0, sizeof *out);
-    out->config = *config;
-    out->embedding_width = 4 * config->model_channels;
-    out->store = (vipo_weight_store){
-        .packer = *packer, .source = source, .callbacks = callbacks, .expected_parameters = expected};
     builder b = {.unet = out, .store = &out->store, .error = error};
-
+    const vipo_unet_config *config = &out->config;
     const int mc = config->model_channels, width = out->embedding_width;
     b.status = vipo_program_open(&out->program, error);
     b.program = out->program;
@@ -332,9 +325,37 @@ vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, c
     if (b.status == VIPO_OK) keep(&b, vipo_program_finish(out->program, error));
     out->store.source = NULL;
     out->store.packer.pool = NULL;
+    out->store.packer.choices = NULL;
     out->store.callbacks = NULL;
     if (b.status != VIPO_OK) vipo_unet3d_close(out);
     return b.status;
+}
+
+vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, const vipo_packer *packer,
+                             const vipo_weight_source *source, size_t expected,
+                             const vipo_callbacks *callbacks, vipo_error *error)
+{
+    *out = (vipo_unet3d){
+        .config = *config,
+        .embedding_width = 4 * config->model_channels,
+        .store = {
+            .packer = *packer, .source = source, .callbacks = callbacks, .expected_parameters = expected}};
+    return open_network(out, error);
+}
+
+vipo_status vipo_unet3d_survey(const vipo_unet_config *config, bool half_weights, vipo_choices *out,
+                               vipo_error *error)
+{
+    memset(out, 0, sizeof *out);
+    vipo_unet3d unet = {.config = *config,
+                        .embedding_width = 4 * config->model_channels,
+                        .store = {.packer = {.half_weights = half_weights}, .survey = out}};
+    const vipo_status status = open_network(&unet, error);
+    if (status == VIPO_OK)
+        vipo_unet3d_close(&unet);
+    else
+        vipo_choices_free(out);
+    return status;
 }
 
 void vipo_unet3d_close(vipo_unet3d *unet)

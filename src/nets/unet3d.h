@@ -36,6 +36,11 @@ vipo_status vipo_unet3d_open(vipo_unet3d *out, const vipo_unet_config *config, c
                              const vipo_callbacks *callbacks, vipo_error *error);
 void vipo_unet3d_close(vipo_unet3d *unet);
 
+/* The layers of a network that would be opened, but for the linear ones; reads and packs nothing. Release with
+ * vipo_choices_free. */
+vipo_status vipo_unet3d_survey(const vipo_unet_config *config, bool half_weights, vipo_choices *out,
+                               vipo_error *error);
+
 /* Memory of a session for batches up to `samples`: floats and scratch bytes per thread. */
 size_t vipo_unet3d_memory(const vipo_unet3d *unet, int samples);
 size_t vipo_unet3d_scratch(const vipo_unet3d *unet, const vipo_ops *ops, int samples);

@@ -40,9 +40,12 @@ static vipo_status add_block(vipo_weight_store *store, size_t floats, struct vip
     return VIPO_OK;
 }
 
-static vipo_status read_tensor(vipo_weight_store *store, const char *name, int rank, const size_t *shape,
-                               size_t count, float *out, vipo_error *error)
+vipo_status vipo_weight_store_read(vipo_weight_store *store, const char *name, int rank, const size_t *shape,
+                                   float *out, vipo_error *error)
 {
+    size_t count = 1;
+    for (int i = 0; i < rank; i++) count *= shape[i];
+    if (store->survey) return VIPO_OK;
     VIPO_TRY(vipo_check_cancelled(store->callbacks, error));
     VIPO_TRY(store->source->read(store->source->user, name, rank, shape, out, error));
     store->parameters += count;
@@ -58,8 +61,8 @@ vipo_status vipo_weight_store_tensor(vipo_weight_store *store, const char *name,
     size_t count = 1;
     for (int i = 0; i < rank; i++) count *= shape[i];
     struct vipo_weight_block *block = NULL;
-    VIPO_TRY(add_block(store, count, &block, error));
-    VIPO_TRY(read_tensor(store, name, rank, shape, count, block->memory, error));
+    VIPO_TRY(add_block(store, store->survey ? 1 : count, &block, error));
+    VIPO_TRY(vipo_weight_store_read(store, name, rank, shape, block->memory, error));
     *out = block->memory;
     return VIPO_OK;
 }
@@ -71,13 +74,27 @@ vipo_status vipo_weight_store_vector(vipo_weight_store *store, const char *name,
     return vipo_weight_store_tensor(store, name, 1, shape, out, error);
 }
 
+/* Layers over maps are noted; linear ones have no choice of methods. */
+static vipo_status note(vipo_weight_store *store, const vipo_layer *layer, const vipo_packed **packed,
+                        vipo_error *error)
+{
+    struct vipo_weight_block *block = NULL;
+    if (layer->kind != VIPO_WEIGHT_LINEAR) VIPO_TRY(vipo_choices_add(store->survey, layer, error));
+    VIPO_TRY(add_block(store, 1, &block, error));
+    block->packed = (vipo_packed){.kind = layer->kind, .in = layer->in, .out = layer->out};
+    *packed = &block->packed;
+    return VIPO_OK;
+}
+
 static vipo_status pack(vipo_weight_store *store, const vipo_layer *layer, const float *weights,
                         const float *bias, const vipo_packed **packed, vipo_error *error)
 {
+    const vipo_packer *packer = &store->packer;
     struct vipo_weight_block *block = NULL;
-    const vipo_method method = store->packer.ops->choose(layer);
-    VIPO_TRY(add_block(store, store->packer.ops->packed_floats(layer, method), &block, error));
-    store->packer.ops->pack(layer, method, weights, bias, block->memory, &block->packed, store->packer.pool);
+    if (store->survey) return note(store, layer, packed, error);
+    const vipo_method method = vipo_choices_method(packer->choices, packer->ops, layer);
+    VIPO_TRY(add_block(store, packer->ops->packed_floats(layer, method), &block, error));
+    packer->ops->pack(layer, method, weights, bias, block->memory, &block->packed, packer->pool);
     *packed = &block->packed;
     return VIPO_OK;
 }
@@ -90,13 +107,14 @@ vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name,
     const size_t side = rank == 4 && taps == 9 ? 3 : taps == 3 ? 3 : 1;
     const size_t shape[4] = {out, in, side, side};
     char full[256];
+    if (store->survey) return note(store, layer, packed, error);
     float *temporary = vipo_aligned_alloc(count + out, sizeof *temporary);
     if (!temporary) return vipo_fail_memory(error, count * sizeof *temporary, "weights");
     snprintf(full, sizeof full, "%s.weight", name);
-    vipo_status status = read_tensor(store, full, rank, shape, count, temporary, error);
+    vipo_status status = vipo_weight_store_read(store, full, rank, shape, temporary, error);
     if (status == VIPO_OK && has_bias) {
         snprintf(full, sizeof full, "%s.bias", name);
-        status = read_tensor(store, full, 1, shape, out, temporary + count, error);
+        status = vipo_weight_store_read(store, full, 1, shape, temporary + count, error);
     }
     if (status == VIPO_OK)
         status = pack(store, layer, temporary, has_bias ? temporary + count : NULL, packed, error);

@@ -2,14 +2,15 @@
 #ifndef VIPO_NETS_WEIGHT_STORE_H
 #define VIPO_NETS_WEIGHT_STORE_H
 
-#include "compute/ops.h"
+#include "compute/choices.h"
 #include "weights/weight_source.h"
 
 /* For whom weights are packed, and with whose hands. */
 typedef struct vipo_packer {
     const vipo_ops *ops;
-    vipo_pool *pool;   /* used while filling only; NULL: the caller alone */
-    bool half_weights; /* of layers over small maps, whose weights outweigh them, as binary16 */
+    vipo_pool *pool;             /* used while filling only; NULL: the caller alone */
+    const vipo_choices *choices; /* the same; NULL: the table's fixed ones */
+    bool half_weights;           /* of layers over small maps, whose weights outweigh them, as binary16 */
 } vipo_packer;
 
 typedef struct vipo_weight_store {
@@ -20,6 +21,8 @@ typedef struct vipo_weight_store {
     size_t bytes;                     /* memory held */
     size_t parameters;                /* numbers read from the source */
     size_t expected_parameters;       /* for progress; 0: unknown, none is reported */
+    vipo_choices *
+        survey; /* not NULL: layers are noted here, nothing is read, and what is handed out must not be used */
 } vipo_weight_store;
 
 void vipo_weight_store_free(vipo_weight_store *store);
@@ -31,8 +34,12 @@ vipo_status vipo_weight_store_tensor(vipo_weight_store *store, const char *name,
 vipo_status vipo_weight_store_vector(vipo_weight_store *store, const char *name, int n, const float **out,
                                      vipo_error *error);
 
+/* A tensor into memory of the caller. */
+vipo_status vipo_weight_store_read(vipo_weight_store *store, const char *name, int rank, const size_t *shape,
+                                   float *out, vipo_error *error);
+
 /* "<name>.weight" of rank 2 (linear), 3 (time taps, or 1 tap) or 4 (3x3 or 1x1) as `rank` says, and
- * "<name>.bias" if has_bias; packed for the table and the method that it chooses. */
+ * "<name>.bias" if has_bias; packed for the table and the method chosen for the layer. */
 vipo_status vipo_weight_store_packed(vipo_weight_store *store, const char *name, const vipo_layer *layer,
                                      int rank, bool has_bias, const vipo_packed **packed, vipo_error *error);
 

@@ -370,6 +370,7 @@ static vipo_status verify(const conversion *c, vipo_error *error)
     vipo_model *model;
     vipo_model_default_options(&options);
     options.compute = "ref";
+    options.tuning = VIPO_TUNING_OFF;
     options.callbacks = &c->options->callbacks;
     const vipo_status status = vipo_model_open(&model, c->folder.temporary, &options, error);
     vipo_model_close(&model);

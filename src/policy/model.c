@@ -26,9 +26,8 @@ static bool exists(const char *folder, const char *file)
     return vipo_model_path(path, folder, file, NULL) == VIPO_OK && access(path, F_OK) == 0;
 }
 
-/* config.json and what follows from it. */
-static vipo_status read_config(const char *folder, vipo_config *config, vipo_preprocess_steps *preprocess,
-                               vipo_error *error)
+vipo_status vipo_model_read_config(const char *folder, vipo_config *config, vipo_preprocess_steps *preprocess,
+                                   vipo_error *error)
 {
     char path[VIPO_PATH_ROOM];
     VIPO_TRY(vipo_model_path(path, folder, "config.json", error));
@@ -170,7 +169,7 @@ void vipo_model_default_options(vipo_model_options *options)
 static vipo_status open_parts(vipo_model *model, const vipo_model_options *options, vipo_error *error)
 {
     double time = vipo_clock_seconds();
-    VIPO_TRY(read_config(model->folder, &model->config, &model->preprocess, error));
+    VIPO_TRY(vipo_model_read_config(model->folder, &model->config, &model->preprocess, error));
     model->load.config = lap(&time);
     VIPO_TRY(vipo_ops_find(&model->ops, options->compute, error));
     VIPO_TRY(vipo_schedule_open(&model->schedule, model->config.diffusion.timesteps, error));
@@ -180,8 +179,11 @@ static vipo_status open_parts(vipo_model *model, const vipo_model_options *optio
     vipo_status status = VIPO_OK;
     if ((options->parts & VIPO_MODEL_TEXT) && has_text)
         status = load_text(model, &packer, options->callbacks, error);
-    if (status == VIPO_OK && (options->parts & VIPO_MODEL_UNET))
-        status = load_unet(model, &packer, options->callbacks, error);
+    if (status == VIPO_OK && (options->parts & VIPO_MODEL_UNET)) {
+        status = vipo_model_choose_methods(model, options, packer.pool, error);
+        packer.choices = &model->choices;
+        if (status == VIPO_OK) status = load_unet(model, &packer, options->callbacks, error);
+    }
     vipo_pool_close(&packer.pool);
     return status;
 }
@@ -215,6 +217,7 @@ void vipo_model_close(vipo_model **model_pointer)
     free(model->text);
     vipo_clip_bpe_close(&model->bpe);
     vipo_schedule_close(&model->schedule);
+    vipo_choices_free(&model->choices);
     free(model->folder);
     free(model);
     *model_pointer = NULL;
@@ -313,7 +316,7 @@ vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_
     vipo_config config;
     vipo_preprocess_steps preprocess;
     memset(out, 0, sizeof *out);
-    VIPO_TRY(read_config(folder, &config, &preprocess, error));
+    VIPO_TRY(vipo_model_read_config(folder, &config, &preprocess, error));
     fill_info(out, folder, &config, &preprocess);
     VIPO_TRY(fill_file(folder, "unet.safetensors", &out->unet_parameters, &out->unet_file_bytes,
                        out->unet_dtype, sizeof out->unet_dtype, &out->n_tensors, error));
@@ -344,6 +347,6 @@ vipo_status vipo_preprocess_folder(const char *folder, const vipo_image *image, 
     vipo_config config;
     vipo_preprocess_steps preprocess;
     memset(out, 0, sizeof *out);
-    VIPO_TRY(read_config(folder, &config, &preprocess, error));
+    VIPO_TRY(vipo_model_read_config(folder, &config, &preprocess, error));
     return vipo_preprocess_apply(&preprocess, image, out, error);
 }

@@ -13,6 +13,7 @@ struct vipo_model {
     vipo_config config;
     vipo_preprocess_steps preprocess;
     const vipo_ops *ops;
+    vipo_choices choices; /* of methods, for the network's convolutions */
     vipo_schedule schedule;
     vipo_unet3d *unet;    /* NULL: not asked for */
     vipo_clip_text *text; /* NULL: not asked for, or the folder has none */
@@ -24,6 +25,14 @@ struct vipo_model {
 enum { VIPO_PATH_ROOM = 4096 };
 vipo_status vipo_model_path(char path[VIPO_PATH_ROOM], const char *folder, const char *file,
                             vipo_error *error);
+
+/* config.json and what follows from it. */
+vipo_status vipo_model_read_config(const char *folder, vipo_config *config, vipo_preprocess_steps *preprocess,
+                                   vipo_error *error);
+
+/* Chooses the methods of the network that model->config describes, for model->ops. */
+vipo_status vipo_model_choose_methods(vipo_model *model, const vipo_model_options *options, vipo_pool *pool,
+                                      vipo_error *error);
 
 /* Fails with one line if the model has no text encoder. */
 vipo_status vipo_model_need_text(const vipo_model *model, vipo_error *error);

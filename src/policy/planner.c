@@ -384,14 +384,15 @@ static vipo_status sample(planning *p, const vipo_sampler *sampler, float *memor
     out->verified = sampling.stats.verified;
     out->agreed = sampling.stats.agreed;
     const vipo_model *model = planner->model;
+    snprintf(out->compute, sizeof out->compute, "%s", vipo_model_compute(model));
+    snprintf(out->methods, sizeof out->methods, "%s", vipo_model_methods(model));
     out->weight_bytes = model->unet->store.bytes + (model->text ? model->text->store.bytes : 0);
     out->arena_bytes = planner->arena_bytes;
     out->scratch_bytes = (size_t)vipo_pool_threads(planner->compute.pool) * planner->compute.scratch_bytes;
     out->sampler_bytes = memory_bytes + n * sizeof(float);
     out->peak_bytes = out->weight_bytes + out->arena_bytes + out->scratch_bytes + out->sampler_bytes;
     VIPO_TRY(vipo_planner_score(p->planner, request, p->task, out, p->error));
-    vipo_trace_end(&request->callbacks, out->sampler, &sampling.stats, p->network_rows, out->seconds,
-                   out->peak_bytes);
+    vipo_trace_end(&request->callbacks, out, &sampling.stats);
     return VIPO_OK;
 }
 

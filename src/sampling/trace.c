@@ -82,13 +82,13 @@ void vipo_trace_scores(const vipo_callbacks *callbacks, const char *score, const
                    "best", plan->best, "evals", plan->score_evaluations, "seconds", plan->score_seconds));
 }
 
-void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
-                    int network_rows, double seconds, size_t peak_bytes)
+void vipo_trace_end(const vipo_callbacks *callbacks, const vipo_plan *plan, const vipo_sampler_stats *stats)
 {
     if (!listening(callbacks)) return;
-    json_t *object = json_pack("{s:s, s:s, s:i, s:i, s:i, s:f, s:I}", "event", "end", "sampler", sampler,
-                               "calls", stats->calls, "evals", stats->evaluations, "network_rows",
-                               network_rows, "seconds", seconds, "peak_bytes", (json_int_t)peak_bytes);
+    json_t *object = json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:f, s:I}", "event", "end", "sampler",
+                               plan->sampler, "compute", plan->compute, "methods", plan->methods, "calls",
+                               stats->calls, "evals", stats->evaluations, "network_rows", plan->network_rows,
+                               "seconds", plan->seconds, "peak_bytes", (json_int_t)plan->peak_bytes);
     if (object && stats->rounds) {
         json_object_set_new(object, "rounds", json_integer(stats->rounds));
         json_object_set_new(object, "drafted", json_integer(stats->drafted));

@@ -32,8 +32,8 @@ void vipo_trace_choice(const vipo_callbacks *callbacks, const vipo_sampler_choic
 /* {"event":"scores","score":"consensus","scores":[...],"best":2,"evals":0,"seconds":...} */
 void vipo_trace_scores(const vipo_callbacks *callbacks, const char *score, const vipo_plan *plan);
 
-/* {"event":"end","calls":18,"evals":50,"seconds":1.5,"peak_bytes":...} */
-void vipo_trace_end(const vipo_callbacks *callbacks, const char *sampler, const vipo_sampler_stats *stats,
-                    int network_rows, double seconds, size_t peak_bytes);
+/* {"event":"end","sampler":"...","compute":"avx2","methods":"fixed","calls":18,"evals":50,"network_rows":50,
+ * "seconds":1.5,"peak_bytes":...} */
+void vipo_trace_end(const vipo_callbacks *callbacks, const vipo_plan *plan, const vipo_sampler_stats *stats);
 
 #endif

@@ -228,7 +228,10 @@ case("info", "model", "info {model}", out=r"7 frames of 64x64.*100 timesteps.*ne
 case("info", "model --json", "info {model} --json",
      json={"height": 64, "width": 64, "frames": 7, "timesteps": 100,
            "unet": lambda u: u["channel_mult"] == [1, 1, 2, 4] and u["model_channels"] == 32 and u["file_bytes"] == 9102042,
-           "text_encoder": lambda t: t["width"] == 128 and t["layers"] == 2 and t["vocabulary"] == 821})
+           "text_encoder": lambda t: t["width"] == 128 and t["layers"] == 2 and t["vocabulary"] == 821,
+           "methods": lambda m: m["name"] == "fixed" and sum(layer["uses"] for layer in m["layers"]) == 72 and m["layers"][1] == {
+               "kind": "time", "in": 32, "out": 32, "frames": 7, "height": 64, "width": 64, "uses": 8,
+               "method": m["layers"][1]["method"], "seconds": None}})
 case("info", "model without a text encoder", "info {no_text}", out="text encoder +none")
 case("info", "model without a text encoder --json", "info {no_text} --json", json={"text_encoder": None})
 case("info", "file", "info {model}/text_encoder.safetensors",
@@ -279,7 +282,7 @@ def _(run):
 QUICK = " --sampler ddim --steps 2"
 PLAN_JSON = {"sampler": "ddim-2", "samples": 1, "seed": 0, "guidance": 0.0, "calls": 2, "evaluations": 2, "network_rows": 2,
              "from_step": 99, "seconds": positive, "text_seconds": not_negative, "load_seconds": positive, "rounds": 0, "drafted": 0, "accepted": 0,
-             "fallbacks": 0, "error_estimate": None, "peak_bytes": positive, "compute": lambda c: bool(c), "threads": positive, "outputs": [],
+             "fallbacks": 0, "error_estimate": None, "peak_bytes": positive, "compute": lambda c: bool(c), "methods": "fixed", "threads": positive, "outputs": [],
              "video": {"shape": [1, 7, 64, 64, 3]}}
 case("plan", "every kind of output", "plan " + INPUTS + QUICK + " -o a.gif --out b.mp4 --out=c.png -oV.npy",
      out=r"^ddim-2: 2 calls, 2 evaluations, .*\na.gif  .*\nb.mp4  .*\nc.png  .*\nV.npy  344.\d kB\n$",
@@ -543,7 +546,7 @@ case("denoise", "no text encoder needed", "denoise -m {no_text} --x {noise} --co
 case("denoise", "unconditional", DENOISE + " --t 50 --unconditional --out V.npy", files={"V.npy": (1,) + VIDEO})
 case("denoise", "repeat", DENOISE + " --t 50 --repeat 3 --json",
      json={"seconds": lambda s: len(s) == 3 and all(map(positive, s)), "median": positive, "rows": 1, "shape": [1, 7, 64, 64, 3],
-           "compute": lambda c: bool(c), "threads": positive, "load_seconds": positive, "out": None, "dumped": 0})
+           "compute": lambda c: bool(c), "methods": "fixed", "threads": positive, "load_seconds": positive, "out": None, "dumped": 0})
 case("denoise", "repeat as text", DENOISE + " --t 50 --repeat 2", out="^call 1: .* s\ncall 2: .* s\n1 row, median")
 
 

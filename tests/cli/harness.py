@@ -18,6 +18,11 @@ SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 TIMEOUT = 300  # seconds for one command; builds with sanitizers are slow
 
 
+# Measured methods are for the cases about them, which name a folder; none writes to the user's home.
+os.environ["VIPO_TUNE"] = "off"
+os.environ.pop("VIPO_CACHE", None)
+
+
 class Failed(Exception):
     pass
 

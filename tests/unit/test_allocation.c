@@ -2,8 +2,12 @@
  * the second, the n-th request - opening a model, making a plan, writing it and converting a model fail with one line,
  * without a leak (the sanitizers watch) and with nothing left behind. The linker sends the library's requests here
  * (--wrap, tests/CMakeLists.txt). */
+#include "support/scripted_ops.h"
 #include "support/tiny_session.h"
 
+#include "policy/model.h"
+
+#include <glob.h>
 #include <stdio.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -241,6 +245,46 @@ static bool calibration(const char *folder, const tiny_session *session, const c
     return through;
 }
 
+/* Removes a folder of files; returns how many of them ended in that. */
+static int empty_folder(const char *folder, const char *ending)
+{
+    char pattern[560];
+    glob_t files = {0};
+    int n = 0;
+    snprintf(pattern, sizeof pattern, "%s/*", folder);
+    glob(pattern, 0, NULL, &files);
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        const char *name = files.gl_pathv[i];
+        const size_t length = strlen(name), end = strlen(ending);
+        n += length > end && strcmp(name + length - end, ending) == 0;
+        unlink(name);
+    }
+    globfree(&files);
+    rmdir(folder);
+    return n;
+}
+
+/* Methods measured and stored; `out` is the folder for that. */
+static bool choices(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    (void)folder;
+    vipo_choices list;
+    vipo_choosing how = {
+        .ops = &scripted_ops, .mode = VIPO_CHOOSE_MEASURE, .cache = out, .clock = &scripted_clock};
+    scripted_reset(3e-6, 2e-6, 1e-6);
+    vipo_status status = vipo_pool_open(&how.pool, 1, error);
+    if (status == VIPO_OK) status = vipo_unet3d_survey(&session->model->config.unet, false, &list, error);
+    if (status == VIPO_OK) {
+        status = vipo_choices_make(&list, &how, error);
+        if (status == VIPO_OK) assert_int_equal(list.state, VIPO_CHOICES_TUNED);
+        vipo_choices_free(&list);
+    }
+    vipo_pool_close(&how.pool);
+    assert_int_equal(empty_folder(out, ".json"), status == VIPO_OK);
+    assert_int_not_equal(access(out, F_OK), 0);
+    return went_through(status, error);
+}
+
 typedef bool job(const char *folder, const tiny_session *session, const char *out, vipo_error *error);
 
 /* A file, or a model folder without text encoder. */
@@ -317,6 +361,11 @@ static void test_calibration(void **state)
     fail_everywhere(calibration, *state, "calibrated", 150);
 }
 
+static void test_choices(void **state)
+{
+    fail_everywhere(choices, *state, "choices", 400);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +378,7 @@ int main(void)
         cmocka_unit_test(test_score),
         cmocka_unit_test(test_conversion),
         cmocka_unit_test(test_calibration),
+        cmocka_unit_test(test_choices),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
 }

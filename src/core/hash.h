@@ -1,0 +1,16 @@
+/* FNV-1a of 32 bits (Fowler, Noll and Vo): short names for long texts, no protection against anybody. */
+#ifndef VIPO_CORE_HASH_H
+#define VIPO_CORE_HASH_H
+
+#include <stdint.h>
+
+#define VIPO_HASH_START UINT32_C(2166136261)
+
+/* `hash` carried on over the bytes of a text. */
+static inline uint32_t vipo_hash_text(uint32_t hash, const char *text)
+{
+    for (; *text; text++) hash = (hash ^ (uint8_t)*text) * UINT32_C(16777619);
+    return hash;
+}
+
+#endif
