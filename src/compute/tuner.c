@@ -19,7 +19,7 @@ enum {
     SWEEPS_PER_THREAD = 4,
     PATTERN = 1 << 16, /* numbers before they repeat */
 };
-static const double hopeless = 2;         /* times the best: not tried again */
+static const double hopeless = 1.5;       /* times the best: not tried again */
 static const double worthwhile = 0.03;    /* gain that more weights must bring */
 static const double layer_seconds = 0.02; /* of rounds, once the least of them are done */
 static const double short_seconds = 0.01; /* a call below it is tried twice before it is hopeless */

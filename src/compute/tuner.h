@@ -22,9 +22,9 @@ typedef struct vipo_tuner {
 /* Fills in method and seconds of n choices. A layer is computed for one sample, as the networks use it: a 3x3 one with
  * norm and SiLU before it, one over frames with embedding, residual and statistics; all by made-up numbers. Of a large map
  * only a part is computed, since a method's time grows with it evenly. Every method is tried; those that take more than
- * twice the best time are then left alone, the others are repeated in turn, and the shortest time of each counts. A call
- * that was interrupted is repeated a few times. The method with the least weights is taken of those within 3 % of the
- * best. */
+ * 1.5 times the best time are then left alone, the others are repeated in turn, and the shortest time of each counts. A
+ * call that was interrupted is repeated a few times. The method with the least weights is taken of those within 3 % of
+ * the best. */
 vipo_status vipo_tuner_run(const vipo_tuner *tuner, vipo_choice *choices, int n, vipo_error *error);
 
 #endif

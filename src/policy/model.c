@@ -85,7 +85,7 @@ static double lap(double *from)
     return seconds;
 }
 
-static vipo_status load_unet(vipo_model *model, const vipo_packer *packer, const vipo_callbacks *callbacks,
+static vipo_status load_unet(vipo_model *model, const vipo_model_options *options, vipo_packer *packer,
                              vipo_error *error)
 {
     char path[VIPO_PATH_ROOM];
@@ -96,6 +96,8 @@ static vipo_status load_unet(vipo_model *model, const vipo_packer *packer, const
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
     vipo_status status = vipo_safetensors_reader_open(&reader, file, find_prefix(file), error);
     if (status != VIPO_OK) goto done;
+    VIPO_TRY_GOTO(vipo_model_choose_methods(model, options, packer->pool, error), done);
+    packer->choices = &model->choices;
     model->unet = calloc(1, sizeof *model->unet);
     if (!model->unet) {
         status = vipo_fail_memory(error, sizeof *model->unet, "a network");
@@ -105,7 +107,7 @@ static vipo_status load_unet(vipo_model *model, const vipo_packer *packer, const
     const vipo_weight_source source = {.user = &timed, .read = timed_read};
     model->load.map += lap(&time);
     VIPO_TRY_GOTO(vipo_unet3d_open(model->unet, &model->config.unet, packer, &source, count_parameters(file),
-                                   callbacks, error),
+                                   options->callbacks, error),
                   done);
     model->load.read += timed.seconds;
     model->load.pack += lap(&time) - timed.seconds;
@@ -179,11 +181,8 @@ static vipo_status open_parts(vipo_model *model, const vipo_model_options *optio
     vipo_status status = VIPO_OK;
     if ((options->parts & VIPO_MODEL_TEXT) && has_text)
         status = load_text(model, &packer, options->callbacks, error);
-    if (status == VIPO_OK && (options->parts & VIPO_MODEL_UNET)) {
-        status = vipo_model_choose_methods(model, options, packer.pool, error);
-        packer.choices = &model->choices;
-        if (status == VIPO_OK) status = load_unet(model, &packer, options->callbacks, error);
-    }
+    if (status == VIPO_OK && (options->parts & VIPO_MODEL_UNET))
+        status = load_unet(model, options, &packer, error);
     vipo_pool_close(&packer.pool);
     return status;
 }
