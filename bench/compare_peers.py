@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "bench" / "peers"
 PRESETS = ("mw", "thor", "bridge")
 
-# Program and options of each peer.  A peer whose name ends in bf16 computes with less
+# Program and options of each peer.  A peer with bf16 in its name computes with less
 # precision than ours: a note beside the table, not compared with the tolerance.
 TORCH = "torch_step.py"
 PROGRAMS = {
@@ -48,6 +48,7 @@ PROGRAMS = {
     "onnxruntime": ["onnxruntime_step.py"],
 }
 REFERENCE = "pytorch-eager"
+BUSY = 0.15  # contention above which a result is doubtful
 DEFAULT_PEERS = [name for name in PROGRAMS if name != "pytorch-channels-last"]
 
 # Fields of a result row, in order.
@@ -72,7 +73,7 @@ FIELDS = (
     "peer_least",
     "peer_relative_l2",
     "rounds",
-    "load",
+    "contention",
 )
 
 
@@ -96,10 +97,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--peers",
         nargs="+",
-        choices=sorted(PROGRAMS),
         default=DEFAULT_PEERS,
-        metavar="NAME",
-        help=f"of {', '.join(PROGRAMS)} (default: all but pytorch-channels-last)",
+        metavar="NAME[:FORM]",
+        help=f"of {', '.join(PROGRAMS)} (default: all but pytorch-channels-last); with a form of "
+        "the network (peers/network.py) in place of the fastest one: openvino:avdc",
     )
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
@@ -126,6 +127,9 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("batch, threads, rounds and text length must be at least 1")
     if args.drop < 0 or args.pause < 0 or args.turn <= 0:
         parser.error("--drop and --pause must not be negative, --turn must be positive")
+    for name in args.peers:
+        if name.split(":")[0] not in PROGRAMS:
+            parser.error(f"'{name}' is no peer; there are {', '.join(PROGRAMS)}")
     if not args.vipo.exists():
         parser.error(f"{args.vipo}: no such file; build it or name it with --vipo")
     return args
@@ -154,9 +158,31 @@ def memory_share() -> float:
     return values["MemAvailable"] / values["MemTotal"]
 
 
-def load_average() -> float:
-    """Of the last minute: tells what else ran when the comparison began."""
-    return os.getloadavg()[0]
+class Contention:
+    """How much else ran: the share of a time in which some thread waited for a processor.
+    Little on an idle machine with a core for each thread.  It matters: engines with spinning
+    barriers lose more by it than others, so that the ratios of a busy machine are no results."""
+
+    PRESSURE = Path("/proc/pressure/cpu")
+
+    def __init__(self) -> None:
+        self.begin = time.monotonic()
+        self.waited = self._waited()
+
+    def _waited(self) -> float | None:
+        """Seconds since the start of the machine; None where the kernel does not count."""
+        try:
+            text = self.PRESSURE.read_text(encoding="utf-8")
+        except OSError:
+            return None
+        return 1e-6 * int(re.search(r"^some .*total=(\d+)", text, re.MULTILINE).group(1))
+
+    def share(self) -> float | None:
+        """Since the object was made."""
+        now = self._waited()
+        if now is None or self.waited is None:
+            return None
+        return (now - self.waited) / (time.monotonic() - self.begin)
 
 
 def model_folder(name: str) -> Path:
@@ -283,7 +309,9 @@ class Peer(Side):
 
     def __init__(self, name: str, args: argparse.Namespace, model: Path, folder: Path) -> None:
         super().__init__(name, folder / f"{name}.npy")
-        program, *options = PROGRAMS[name]
+        self.kind, _, form = name.partition(":")
+        program, *options = PROGRAMS[self.kind]
+        options += ["--form", form] if form else []
         self.command = [sys.executable, str(PEERS / program), "--serve", *options]
         self.command += ["--model", str(model), "--batch", str(args.batch)]
         self.command += ["--threads", str(args.threads), "--isa", args.isa]
@@ -360,23 +388,28 @@ def record(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def run_rounds(args: argparse.Namespace, sides: list[Side]) -> None:
-    """A B C D A B C D ..."""
+def run_rounds(args: argparse.Namespace, sides: list[Side]) -> float | None:
+    """A B C D A B C D ...; returns the contention meanwhile."""
+    contention = Contention()
     for i in range(args.rounds):
         for side in sides:
             side.turn(args)
         now = ", ".join(f"{side.name} {side.median:.4f}" for side in sides)
         print(f"round {i + 1}/{args.rounds}: {now}", file=sys.stderr)
+    share = contention.share()
+    if share is not None and share > BUSY:
+        print(f"warning: threads waited for a core in {share:.0%} of the time", file=sys.stderr)
+    return share
 
 
 def rows_of(
-    args: argparse.Namespace, model: Path, ours: Ours, peers: list[Peer], load: float
+    args: argparse.Namespace, model: Path, ours: Ours, peers: list[Peer], contention: float | None
 ) -> list[dict[str, Any]]:
     """A row for each peer; fails if outputs differ."""
     reference = next(peer for peer in peers if peer.name == REFERENCE)
     errors = {side.name: relative_l2(side.output, reference.output) for side in (ours, *peers)}
     for name, error in errors.items():
-        if not name.endswith("bf16") and not error <= args.tolerance:  # also catches NaN
+        if "bf16" not in name and not error <= args.tolerance:  # also catches NaN
             raise Failure(f"{name}'s output differs: relative L2 {error:.2e} to {REFERENCE}'s")
     rows = []
     for peer in peers:
@@ -391,7 +424,7 @@ def rows_of(
                 "threads": args.threads,
                 "isa": args.isa,
                 "ours_seconds": f"{ours.median:.5f}",
-                "peer": peer.name,
+                "peer": peer.kind,
                 "peer_version": peer.facts["version"],
                 "peer_seconds": f"{peer.median:.5f}",
                 "ratio": f"{peer.median / ours.median:.3f}",
@@ -404,7 +437,7 @@ def rows_of(
                 "peer_least": f"{min(peer.seconds):.5f}",
                 "peer_relative_l2": f"{errors[peer.name]:.1e}",
                 "rounds": args.rounds,
-                "load": f"{load:.1f}",
+                "contention": "" if contention is None else f"{contention:.2f}",
             }
         )
     return rows
@@ -434,17 +467,17 @@ def compare(args: argparse.Namespace, name: str, folder: Path) -> None:
     """Runs the rounds of one model, checks the outputs, prints and records the result."""
     model = model_folder(name)
     print(f"model {model.resolve().name}, {args.threads} threads, {args.isa}", file=sys.stderr)
-    load = load_average()
     write_inputs(model, folder, args.batch, args.text_length)
     ours = Ours(args, model, folder)
     peers: list[Peer] = []
     try:
         peers = begin_peers(args, model, folder)
-        run_rounds(args, [ours, *(peer for peer in peers if peer.name in args.peers)])
+        timed = [peer for peer in peers if peer.name in args.peers]
+        contention = run_rounds(args, [ours, *timed])
     finally:
         for peer in peers:
             peer.end()
-    rows = rows_of(args, model, ours, peers, load)
+    rows = rows_of(args, model, ours, peers, contention)
     seconds = {side.name: side.seconds for side in (ours, *peers) if side.seconds}
     print(json.dumps({"rows": rows, "seconds": seconds}), flush=True)
     for row in rows:
