@@ -158,6 +158,13 @@ def memory_share() -> float:
     return values["MemAvailable"] / values["MemTotal"]
 
 
+def source_version() -> str:
+    """g<commit>, with -dirty if tracked files were changed since; "unknown" outside of git."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"g{done.stdout.strip()}" if done.returncode == 0 else "unknown"
+
+
 class Contention:
     """How much else ran: the share of a time in which some thread waited for a processor.
     Little on an idle machine with a core for each thread.  It matters: engines with spinning
@@ -279,14 +286,7 @@ class Ours(Side):
         version = subprocess.run(
             [str(args.vipo), "--version"], capture_output=True, text=True, check=True
         )
-        self.facts["version"] = version.stdout.split()[-1] + self._commit()
-
-    @staticmethod
-    def _commit() -> str:
-        """-g<commit> of the working tree, -dirty with changes to the sources; "" outside git."""
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return f"-g{done.stdout.strip()}" if done.returncode == 0 else ""
+        self.facts["version"] = f"{version.stdout.split()[-1]}-{source_version()}"
 
     def run(self, count: int) -> list[float]:
         command = [*self.command, "--repeat", str(count)]
@@ -377,12 +377,12 @@ def relative_l2(got: Path, wanted: Path) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
-def record(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Appends rows to the file of this processor."""
+def record(path: Path, fields: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """Appends rows; begins the file with its header."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer = csv.DictWriter(file, fields, lineterminator="\n")
         if new:
             writer.writeheader()
         writer.writerows(rows)
@@ -405,15 +405,18 @@ def run_rounds(args: argparse.Namespace, sides: list[Side]) -> float | None:
 def rows_of(
     args: argparse.Namespace, model: Path, ours: Ours, peers: list[Peer], contention: float | None
 ) -> list[dict[str, Any]]:
-    """A row for each peer; fails if outputs differ."""
+    """A row for each peer that computes the same; fails if ours does not."""
     reference = next(peer for peer in peers if peer.name == REFERENCE)
-    errors = {side.name: relative_l2(side.output, reference.output) for side in (ours, *peers)}
-    for name, error in errors.items():
-        if "bf16" not in name and not error <= args.tolerance:  # also catches NaN
-            raise Failure(f"{name}'s output differs: relative L2 {error:.2e} to {REFERENCE}'s")
+    error = relative_l2(ours.output, reference.output)
+    if not error <= args.tolerance:  # also catches NaN
+        raise Failure(f"the outputs differ: relative L2 of ours {error:.2e} to {REFERENCE}'s")
     rows = []
     for peer in peers:
         if peer.name not in args.peers:
+            continue
+        peer_error = relative_l2(peer.output, reference.output)
+        if "bf16" not in peer.name and not peer_error <= args.tolerance:
+            print(f"left out: {peer.name} computes wrongly ({peer_error:.1e})", file=sys.stderr)
             continue
         rows.append(
             {
@@ -428,14 +431,14 @@ def rows_of(
                 "peer_version": peer.facts["version"],
                 "peer_seconds": f"{peer.median:.5f}",
                 "ratio": f"{peer.median / ours.median:.3f}",
-                "relative_l2": f"{errors[ours.name]:.1e}",
+                "relative_l2": f"{error:.1e}",
                 "ours_version": ours.facts["version"],
                 "ours_compute": ours.facts["compute"],
                 "ours_least": f"{min(ours.seconds):.5f}",
                 "peer_form": peer.facts["form"],
                 "peer_isa": peer.facts["isa"].lower(),
                 "peer_least": f"{min(peer.seconds):.5f}",
-                "peer_relative_l2": f"{errors[peer.name]:.1e}",
+                "peer_relative_l2": f"{peer_error:.1e}",
                 "rounds": args.rounds,
                 "contention": "" if contention is None else f"{contention:.2f}",
             }
@@ -489,7 +492,7 @@ def compare(args: argparse.Namespace, name: str, folder: Path) -> None:
         )
     if not args.no_record:
         path = results_file(args.results, "peers")
-        record(path, rows)
+        record(path, FIELDS, rows)
         print(f"{len(rows)} rows added to {path}", file=sys.stderr)
 
 
