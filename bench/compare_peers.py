@@ -378,9 +378,11 @@ def relative_l2(got: Path, wanted: Path) -> float:
 
 
 def record(path: Path, fields: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
-    """Appends rows; begins the file with its header."""
+    """Appends rows; begins the file with its header, which an older file must have too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
+    if not new and path.read_text(encoding="utf-8").partition("\n")[0] != ",".join(fields):
+        raise Failure(f"{path}: has other columns; move it away to record new rows")
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fields, lineterminator="\n")
         if new:
