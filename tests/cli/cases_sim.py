@@ -290,7 +290,7 @@ def contents(folder):
 @special("sim", "collect: killed")
 def collect_killed(run):
     """Killed again and again at moments that no one chose, then left alone: the same bytes as in one go, and nothing else."""
-    line = [run.vipo] + (COLLECT.replace("handle-press", "handle-press,faucet-close").replace("-n 1", "-n 3") + "-w 2 -o ").split()
+    line = [run.vipo] + (COLLECT.replace("handle-press", "handle-press,faucet-close").replace("-n 1", "-n 3") + "-w 2 --lossless -o ").split()
     start = time.monotonic()
     code, out, err = run.run(shlex.join(line[1:] + ["whole"]))
     expect(code == 0, "exit status %d: %s", code, err)

@@ -125,12 +125,13 @@ static void test_same_bytes(void **state)
     vipo_error error;
     vipo_sim_collect_result result;
     vipo_sim_collect_options options = small(1);
+    options.lossless = true; /* x264's lossy coding is not always the same on a busy machine: docs/data.md */
     assert_ok(collect(new_folder(one, "one"), &options, &result, &error), &error);
     assert_int_equal(result.episodes, 4);
     assert_int_equal(result.clips, 4);
     assert_int_equal(result.earlier, 0);
     assert_int_equal(result.frames, 16);
-    assert_true(result.worst_psnr > 38 && result.worst_psnr < 60);
+    assert_true(result.worst_psnr == 0);
 
     options.workers = 2;
     assert_ok(collect(new_folder(two, "two"), &options, &result, &error), &error);
