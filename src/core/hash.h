@@ -1,7 +1,8 @@
-/* FNV-1a of 32 bits (Fowler, Noll and Vo): short names for long texts, no protection against anybody. */
+/* FNV-1a of 32 bits (Fowler, Noll and Vo): short names for long data, no protection against anybody. */
 #ifndef VIPO_CORE_HASH_H
 #define VIPO_CORE_HASH_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define VIPO_HASH_START UINT32_C(2166136261)
@@ -10,6 +11,13 @@
 static inline uint32_t vipo_hash_text(uint32_t hash, const char *text)
 {
     for (; *text; text++) hash = (hash ^ (uint8_t)*text) * UINT32_C(16777619);
+    return hash;
+}
+
+/* The same for bytes, of any value. */
+static inline uint32_t vipo_hash_bytes(uint32_t hash, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT32_C(16777619);
     return hash;
 }
 
