@@ -66,6 +66,8 @@ typedef struct vipo_kept_episode {
     int n_frames;
     int frames[VIPO_SIM_MAX_STEPS + 1];
     double psnr[VIPO_COLLECT_CAMERAS]; /* 0: lossless */
+    double drawn
+        [VIPO_COLLECT_CAMERAS]; /* vipo_hash_bytes of the pictures; -1: of an earlier version, not known */
     size_t video_bytes;
 } vipo_kept_episode;
 

@@ -31,8 +31,12 @@ static bool read_tensors(const vipo_safetensors *file, const vipo_collection *co
     if (!read_list(file, "video/step", values, VIPO_SIM_MAX_STEPS + 1, &n)) return false;
     out->n_frames = (int)n;
     for (size_t i = 0; i < n; i++) out->frames[i] = (int)values[i];
-    return read_list(file, "video/psnr", out->psnr, VIPO_COLLECT_CAMERAS, &n) &&
-           n == (size_t)collection->n_cameras;
+    const size_t cameras = (size_t)collection->n_cameras;
+    for (size_t i = 0; i < VIPO_COLLECT_CAMERAS; i++) out->drawn[i] = -1;
+    if (vipo_safetensors_find(file, "video/drawn") &&
+        !(read_list(file, "video/drawn", out->drawn, VIPO_COLLECT_CAMERAS, &n) && n == cameras))
+        return false;
+    return read_list(file, "video/psnr", out->psnr, VIPO_COLLECT_CAMERAS, &n) && n == cameras;
 }
 
 /* Bytes of a file, 0 if there is none. */
@@ -86,6 +90,11 @@ static json_t *psnr_json(double psnr)
     return psnr > 0 ? json_real(round(psnr * 1000) / 1000) : json_null();
 }
 
+static json_t *drawn_json(double drawn)
+{
+    return drawn >= 0 ? json_sprintf("%08x", (unsigned)drawn) : json_null();
+}
+
 static json_t *clip_json(const vipo_collection *c, const vipo_kept_episode *episode, int camera)
 {
     char video[VIPO_COLLECT_NAME], file[VIPO_COLLECT_NAME];
@@ -94,17 +103,19 @@ static json_t *clip_json(const vipo_collection *c, const vipo_kept_episode *epis
         json_array_append_new(steps, json_integer(episode->frames[i]));
     vipo_collection_video(c, episode->task, episode->seed, camera, video);
     vipo_collection_episode(c, episode->task, episode->seed, file);
-    return json_pack(
-        "{s:i, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:i, s:i, s:o, s:f, s:i, s:o, s:o, s:s, s:s, s:o, s:o}",
-        "format", VIPO_COLLECT_FORMAT, "task", vipo_sim_task_name(episode->task), "camera",
-        c->cameras[camera], "profile", vipo_sim_profile_name((int)c->options.sim.profile), "seed",
-        (json_int_t)episode->seed, "video", video, "episode", file, "height", c->options.height, "width",
-        c->options.width, "frames", episode->n_frames, "steps", steps, "step_seconds", 1 / VIPO_COLLECT_CLOCK,
-        "episode_steps", episode->steps, "first_success",
-        episode->first_success ? json_integer(episode->first_success) : json_null(), "psnr",
-        psnr_json(episode->psnr[camera]), "mujoco", vipo_sim_mujoco_version(), "text",
-        vipo_sim_task_text(episode->task), "texts", phrases_json(vipo_sim_task_phrase, episode->task),
-        "held_out_texts", phrases_json(vipo_sim_task_held_out_phrase, episode->task));
+    return json_pack("{s:i, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:i, s:i, s:o, s:f, s:i, s:o, s:o, s:o, s:s, "
+                     "s:s, s:o, s:o}",
+                     "format", VIPO_COLLECT_FORMAT, "task", vipo_sim_task_name(episode->task), "camera",
+                     c->cameras[camera], "profile", vipo_sim_profile_name((int)c->options.sim.profile),
+                     "seed", (json_int_t)episode->seed, "video", video, "episode", file, "height",
+                     c->options.height, "width", c->options.width, "frames", episode->n_frames, "steps",
+                     steps, "step_seconds", 1 / VIPO_COLLECT_CLOCK, "episode_steps", episode->steps,
+                     "first_success",
+                     episode->first_success ? json_integer(episode->first_success) : json_null(), "psnr",
+                     psnr_json(episode->psnr[camera]), "drawn", drawn_json(episode->drawn[camera]), "mujoco",
+                     vipo_sim_mujoco_version(), "text", vipo_sim_task_text(episode->task), "texts",
+                     phrases_json(vipo_sim_task_phrase, episode->task), "held_out_texts",
+                     phrases_json(vipo_sim_task_held_out_phrase, episode->task));
 }
 
 static void write_line(FILE *stream, json_t *value)

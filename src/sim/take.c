@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "core/file_output.h"
+#include "core/hash.h"
 #include "media/video_decoder.h"
 #include "media/video_encoder.h"
 #include "sim/collect.h"
 #include "sim/vector.h"
 #include "weights/safetensors_writer.h"
 
-enum { MAX_PARTS = 16, MAX_ENTRIES = MAX_PARTS + 8, NAME = 96, MOCAP = 7 };
+enum { MAX_PARTS = 16, MAX_ENTRIES = MAX_PARTS + 9, NAME = 96, MOCAP = 7 };
 
 /* A part of the initial state. */
 typedef struct initial_part {
@@ -35,7 +36,7 @@ struct vipo_take {
     double *action, *observation, *reward, *success, *qpos, *qvel;
     double *memory; /* owns them */
     int n_frames, stride, frames[VIPO_SIM_MAX_STEPS + 1];
-    double psnr[VIPO_COLLECT_CAMERAS];
+    double psnr[VIPO_COLLECT_CAMERAS], drawn[VIPO_COLLECT_CAMERAS];
     bool out_of_memory, stopped;
 };
 
@@ -263,6 +264,7 @@ static vipo_status write_videos(vipo_take *take, vipo_error *error)
     vipo_status status = VIPO_OK;
     for (int camera = 0; camera < take->collection->n_cameras && status == VIPO_OK; camera++) {
         status = draw(take, camera, rgb, error);
+        take->drawn[camera] = vipo_hash_bytes(VIPO_HASH_START, rgb, size);
         if (status == VIPO_OK) status = write_video(take, camera, rgb, error);
     }
     free(rgb);
@@ -304,6 +306,7 @@ static vipo_status write_episode(const vipo_take *take, vipo_error *error)
     add(&list, "step/success", n, 0, take->success);
     add(&list, "video/step", (size_t)take->n_frames, 0, frames);
     add(&list, "video/psnr", (size_t)take->collection->n_cameras, 0, take->psnr);
+    add(&list, "video/drawn", (size_t)take->collection->n_cameras, 0, take->drawn);
 
     char name[VIPO_COLLECT_NAME];
     char *path;
