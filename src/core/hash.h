@@ -1,4 +1,4 @@
-/* FNV-1a of 32 bits (Fowler, Noll and Vo): short names for long data, no protection against anybody. */
+/* FNV-1a of 32 and 64 bits (Fowler, Noll and Vo): short names for long data, no protection against anybody. */
 #ifndef VIPO_CORE_HASH_H
 #define VIPO_CORE_HASH_H
 
@@ -18,6 +18,14 @@ static inline uint32_t vipo_hash_text(uint32_t hash, const char *text)
 static inline uint32_t vipo_hash_bytes(uint32_t hash, const void *bytes, size_t n)
 {
     for (size_t i = 0; i < n; i++) hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT32_C(16777619);
+    return hash;
+}
+
+#define VIPO_HASH64_START UINT64_C(14695981039346656037)
+
+static inline uint64_t vipo_hash64_bytes(uint64_t hash, const void *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT64_C(1099511628211);
     return hash;
 }
 

@@ -42,3 +42,13 @@ void vipo_rng_normal(uint64_t seed, const vipo_rng_stream *stream, uint64_t firs
         for (unsigned lane = (unsigned)(element % 4); lane < 4 && i < n; lane++) out[i++] = (float)z[lane];
     }
 }
+
+void vipo_rng_bits(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n, uint64_t *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const uint64_t element = first + i;
+        const philox4x32_ctr_t words = block(seed, stream, (uint32_t)(element / 2));
+        const unsigned lane = (unsigned)(element % 2) * 2;
+        out[i] = (uint64_t)words.v[lane] | (uint64_t)words.v[lane + 1] << 32;
+    }
+}

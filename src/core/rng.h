@@ -18,4 +18,8 @@ typedef struct vipo_rng_stream {
 /* out[i] for i in [0, n): standard normals, elements first..first+n-1 of the stream. */
 void vipo_rng_normal(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n, float *out);
 
+/* out[i] for i in [0, n): 64 random bits each, elements first..first+n-1 of the stream. Not independent of the normals of the
+ * same stream: give each its own purpose. */
+void vipo_rng_bits(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n, uint64_t *out);
+
 #endif

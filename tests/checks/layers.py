@@ -12,6 +12,7 @@ LAYERS = {
     "media": ["core"],
     "policy": ["core", "compute", "weights", "nets", "sampling", "media"],
     "sim": ["core", "weights", "media"],
+    "eval": ["core", "weights", "sampling", "media", "policy", "sim"],
 }
 
 # Tools and examples: the public header, jansson (tools), and these of the C library and POSIX.
