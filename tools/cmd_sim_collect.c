@@ -59,6 +59,21 @@ static const option what_options[] = {
      .kind = OPTION_FLAG,
      .offset = AT(set.keep_failures),
      .help = "keep the episodes without success too"},
+    {.name = "action-noise",
+     .placeholder = "S",
+     .kind = OPTION_DOUBLE,
+     .offset = AT(set.action_noise),
+     .min = 0,
+     .max = 2,
+     .default_text = "none",
+     .help = "exploration: standard deviation of Gaussian noise on the actions, which end at +-1"},
+    {.name = "noise-hold",
+     .placeholder = "N",
+     .kind = OPTION_INT,
+     .offset = AT(set.noise_hold),
+     .min = 1,
+     .max = VIPO_SIM_MAX_STEPS,
+     .help = "steps for which a draw of that noise stays"},
     {0},
 };
 static const option picture_options[] = {
@@ -253,6 +268,8 @@ static int run(tool *t, void *values)
         return tool_usage_error(t, "--lossless has no --crf and no --min-psnr");
     if (option_was_given(t->use, "stride") && option_was_given(t->use, "max-frames"))
         return tool_usage_error(t, "give one of --stride and --max-frames");
+    if (option_was_given(t->use, "noise-hold") && set->action_noise <= 0)
+        return tool_usage_error(t, "--noise-hold is of --action-noise, which is not given or 0");
     if (options->profile && vipo_sim_mujoco_version()) {
         const int profile = sim_profile(options->profile);
         if (profile < 0)

@@ -175,6 +175,9 @@ typedef struct vipo_sim_collect_options {
     int stride;     /* environment steps between frames, counted from the last; 0: what max_frames needs */
     int max_frames; /* of a clip, with stride 0; at least 2 */
     bool keep_failures;       /* keep every seed's episode */
+    double action_noise;      /* exploration: standard deviation of what is added to the action, which ends at
+                                 +-1; 0: none. The noise depends on seed, task and step alone. */
+    int noise_hold;           /* steps for which a draw of the noise stays; at least 1 */
     bool lossless;            /* the very pixels, 5 to 10 times the bytes */
     double crf;               /* x264's quality; lowered for clips that would fall below min_psnr */
     double min_psnr;          /* dB, of a clip, over all of its pixels and colours */

@@ -17,7 +17,7 @@
 
 static const char settings_name[] = "collect.json";
 static const char *const subfolders[] = {"episodes", "videos"};
-enum { SUBFOLDERS = 2, MOST_EPISODES = 1000000, MOST_WORKERS = 256 };
+enum { SUBFOLDERS = 2, MOST_EPISODES = 1000000, MOST_WORKERS = 256, MOST_NOISE = 2 };
 
 /* ---- options ------------------------------------------------------------------------------------------------ */
 
@@ -43,6 +43,8 @@ static vipo_status check_numbers(const vipo_sim_collect_options *o, vipo_error *
     VIPO_TRY(check_number("stride", o->stride, 0, VIPO_SIM_MAX_STEPS, error));
     VIPO_TRY(check_number("most frames", o->max_frames, 2, VIPO_SIM_MAX_STEPS + 1, error));
     VIPO_TRY(check_number("workers", o->workers, 0, MOST_WORKERS, error));
+    VIPO_TRY(check_number("action noise", o->action_noise, 0, MOST_NOISE, error));
+    VIPO_TRY(check_number("steps of a draw of the noise", o->noise_hold, 1, VIPO_SIM_MAX_STEPS, error));
     if (o->lossless) return VIPO_OK;
     VIPO_TRY(check_number("crf", o->crf, 0, 51, error));
     return check_number("least PSNR", o->min_psnr, 0, 100, error);
@@ -98,16 +100,38 @@ static json_t *settings_json(const vipo_collection *c)
     for (int i = 0; i < c->n_tasks; i++)
         json_array_append_new(tasks, json_string(vipo_sim_task_name(c->tasks[i])));
     for (int i = 0; i < c->n_cameras; i++) json_array_append_new(cameras, json_string(c->cameras[i]));
-    return json_pack("{s:i, s:s, s:s, s:o, s:o, s:i, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:b, "
-                     "s:o, s:o}",
-                     "format", VIPO_COLLECT_FORMAT, "mujoco", vipo_sim_mujoco_version(), "profile",
-                     vipo_sim_profile_name((int)o->sim.profile), "tasks", tasks, "cameras", cameras,
-                     "episodes", o->episodes, "seed", (json_int_t)o->seed, "picture_height",
-                     o->picture_height, "picture_width", o->picture_width, "height", o->height, "width",
-                     o->width, "shadow_size", o->sim.shadow_size, "multisamples", o->sim.multisamples,
-                     "stride", o->stride, "max_frames", o->max_frames, "keep_failures", o->keep_failures,
-                     "lossless", o->lossless, "crf", o->lossless ? json_null() : json_real(o->crf),
-                     "min_psnr", o->lossless ? json_null() : json_real(o->min_psnr));
+    json_t *const settings =
+        json_pack("{s:i, s:s, s:s, s:o, s:o, s:i, s:I, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:b, "
+                  "s:o, s:o}",
+                  "format", VIPO_COLLECT_FORMAT, "mujoco", vipo_sim_mujoco_version(), "profile",
+                  vipo_sim_profile_name((int)o->sim.profile), "tasks", tasks, "cameras", cameras, "episodes",
+                  o->episodes, "seed", (json_int_t)o->seed, "picture_height", o->picture_height,
+                  "picture_width", o->picture_width, "height", o->height, "width", o->width, "shadow_size",
+                  o->sim.shadow_size, "multisamples", o->sim.multisamples, "stride", o->stride, "max_frames",
+                  o->max_frames, "keep_failures", o->keep_failures, "lossless", o->lossless, "crf",
+                  o->lossless ? json_null() : json_real(o->crf), "min_psnr",
+                  o->lossless ? json_null() : json_real(o->min_psnr));
+    if (settings && o->action_noise > 0) { /* folders without it are as those of versions that had none */
+        json_object_set_new(settings, "action_noise", json_real(o->action_noise));
+        json_object_set_new(settings, "noise_hold", json_integer(o->noise_hold));
+    }
+    return settings;
+}
+
+/* NULL: unset. */
+static vipo_status compare_setting(const char *path, const char *key, const json_t *before, const json_t *now,
+                                   vipo_error *error)
+{
+    if (before && now && json_equal(before, now)) return VIPO_OK;
+    char *const now_text = now ? json_dumps(now, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    char *const before_text = before ? json_dumps(before, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+    vipo_fail(error, VIPO_MISMATCH,
+              "%s: this folder was begun with %.60s %.120s, not %.120s: give the same options or another "
+              "folder",
+              path, key, before_text ? before_text : "unset", now_text ? now_text : "unset");
+    free(now_text);
+    free(before_text);
+    return VIPO_MISMATCH;
 }
 
 static vipo_status compare_settings(const char *path, const json_t *found, const json_t *wanted,
@@ -116,19 +140,9 @@ static vipo_status compare_settings(const char *path, const json_t *found, const
     const char *key;
     const json_t *value;
     json_object_foreach((json_t *)(uintptr_t)wanted, key, value)
-    {
-        const json_t *const before = json_object_get(found, key);
-        if (before && json_equal(before, value)) continue;
-        char *const now_text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-        char *const before_text = before ? json_dumps(before, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-        vipo_fail(error, VIPO_MISMATCH,
-                  "%s: this folder was begun with %s %.120s, not %.120s: give the same options or another "
-                  "folder",
-                  path, key, before_text ? before_text : "unset", now_text ? now_text : "?");
-        free(now_text);
-        free(before_text);
-        return VIPO_MISMATCH;
-    }
+        VIPO_TRY(compare_setting(path, key, json_object_get(found, key), value, error));
+    json_object_foreach((json_t *)(uintptr_t)found, key, value)
+        VIPO_TRY(compare_setting(path, key, value, json_object_get(wanted, key), error));
     return VIPO_OK;
 }
 

@@ -103,19 +103,22 @@ static json_t *clip_json(const vipo_collection *c, const vipo_kept_episode *epis
         json_array_append_new(steps, json_integer(episode->frames[i]));
     vipo_collection_video(c, episode->task, episode->seed, camera, video);
     vipo_collection_episode(c, episode->task, episode->seed, file);
-    return json_pack("{s:i, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:i, s:i, s:o, s:f, s:i, s:o, s:o, s:o, s:s, "
-                     "s:s, s:o, s:o}",
-                     "format", VIPO_COLLECT_FORMAT, "task", vipo_sim_task_name(episode->task), "camera",
-                     c->cameras[camera], "profile", vipo_sim_profile_name((int)c->options.sim.profile),
-                     "seed", (json_int_t)episode->seed, "video", video, "episode", file, "height",
-                     c->options.height, "width", c->options.width, "frames", episode->n_frames, "steps",
-                     steps, "step_seconds", 1 / VIPO_COLLECT_CLOCK, "episode_steps", episode->steps,
-                     "first_success",
-                     episode->first_success ? json_integer(episode->first_success) : json_null(), "psnr",
-                     psnr_json(episode->psnr[camera]), "drawn", drawn_json(episode->drawn[camera]), "mujoco",
-                     vipo_sim_mujoco_version(), "text", vipo_sim_task_text(episode->task), "texts",
-                     phrases_json(vipo_sim_task_phrase, episode->task), "held_out_texts",
-                     phrases_json(vipo_sim_task_held_out_phrase, episode->task));
+    json_t *const clip =
+        json_pack("{s:i, s:s, s:s, s:s, s:I, s:s, s:s, s:i, s:i, s:i, s:o, s:f, s:i, s:o, s:o, s:o, s:s, "
+                  "s:s, s:o, s:o}",
+                  "format", VIPO_COLLECT_FORMAT, "task", vipo_sim_task_name(episode->task), "camera",
+                  c->cameras[camera], "profile", vipo_sim_profile_name((int)c->options.sim.profile), "seed",
+                  (json_int_t)episode->seed, "video", video, "episode", file, "height", c->options.height,
+                  "width", c->options.width, "frames", episode->n_frames, "steps", steps, "step_seconds",
+                  1 / VIPO_COLLECT_CLOCK, "episode_steps", episode->steps, "first_success",
+                  episode->first_success ? json_integer(episode->first_success) : json_null(), "psnr",
+                  psnr_json(episode->psnr[camera]), "drawn", drawn_json(episode->drawn[camera]), "mujoco",
+                  vipo_sim_mujoco_version(), "text", vipo_sim_task_text(episode->task), "texts",
+                  phrases_json(vipo_sim_task_phrase, episode->task), "held_out_texts",
+                  phrases_json(vipo_sim_task_held_out_phrase, episode->task));
+    if (clip && c->options.action_noise > 0)
+        json_object_set_new(clip, "action_noise", json_real(c->options.action_noise));
+    return clip;
 }
 
 static void write_line(FILE *stream, json_t *value)

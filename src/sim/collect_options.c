@@ -9,6 +9,7 @@ void vipo_sim_default_collect_options(vipo_sim_collect_options *options)
     vipo_sim_default_options(&options->sim);
     options->sim.shadow_size = 1024;
     options->episodes = 20;
+    options->noise_hold = 1;
     options->picture_height = 240;
     options->picture_width = 320;
     options->height = options->width = 128;

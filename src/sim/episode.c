@@ -27,6 +27,7 @@ vipo_status vipo_sim_play_expert(vipo_sim *sim, const double observation[VIPO_SI
            !(episode.first_success && episode.steps == episode.first_success + AFTER_SUCCESS)) {
         if (hooks->before_step && !hooks->before_step(hooks->user, sim, episode.steps)) break;
         VIPO_TRY(vipo_sim_expert(sim, step.observation, action, error));
+        if (hooks->on_action) hooks->on_action(hooks->user, episode.steps, action);
         VIPO_TRY(vipo_sim_step(sim, action, &step, error));
         count(&episode, &step);
         if (hooks->after_step) hooks->after_step(hooks->user, sim, episode.steps - 1, action, &step);
@@ -39,7 +40,7 @@ vipo_status vipo_sim_run_expert(vipo_sim *sim, const double observation[VIPO_SIM
                                 bool (*before_step)(void *user, vipo_sim *sim, int step), void *user,
                                 vipo_sim_episode *out, vipo_error *error)
 {
-    const vipo_expert_hooks hooks = {user, before_step, NULL};
+    const vipo_expert_hooks hooks = {.user = user, .before_step = before_step};
     return vipo_sim_play_expert(sim, observation, &hooks, out, error);
 }
 

@@ -170,10 +170,12 @@ vipo_status vipo_sim_load_record(vipo_sim *sim, const vipo_safetensors *record, 
                                  double observation[VIPO_SIM_OBSERVATION], vipo_error *error);
 
 /* episode.c */
-/* What watches an episode of the expert; either function may be NULL. Steps count from 0. */
+/* What watches an episode of the expert; any function may be NULL. Steps count from 0. */
 typedef struct vipo_expert_hooks {
     void *user;
     bool (*before_step)(void *user, vipo_sim *sim, int step); /* false ends the episode */
+    /* sees the expert's action and may change it */
+    void (*on_action)(void *user, int step, double action[VIPO_SIM_ACTION]);
     void (*after_step)(void *user, const vipo_sim *sim, int step, const double action[VIPO_SIM_ACTION],
                        const vipo_sim_step_result *result);
 } vipo_expert_hooks;

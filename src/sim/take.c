@@ -5,13 +5,14 @@
 
 #include "core/file_output.h"
 #include "core/hash.h"
+#include "core/rng.h"
 #include "media/video_decoder.h"
 #include "media/video_encoder.h"
 #include "sim/collect.h"
 #include "sim/vector.h"
 #include "weights/safetensors_writer.h"
 
-enum { MAX_PARTS = 16, MAX_ENTRIES = MAX_PARTS + 9, NAME = 96, MOCAP = 7 };
+enum { MAX_PARTS = 16, MAX_ENTRIES = MAX_PARTS + 10, NAME = 96, MOCAP = 7, ACTION_NOISE = 4095 };
 
 /* A part of the initial state. */
 typedef struct initial_part {
@@ -33,7 +34,7 @@ struct vipo_take {
     /* states[0] and the state after each step, for pictures: qpos, mocap_pos, mocap_quat */
     double *states;
     /* per step */
-    double *action, *observation, *reward, *success, *qpos, *qvel;
+    double *action, *expert, *observation, *reward, *success, *qpos, *qvel;
     double *memory; /* owns them */
     int n_frames, stride, frames[VIPO_SIM_MAX_STEPS + 1];
     double psnr[VIPO_COLLECT_CAMERAS], drawn[VIPO_COLLECT_CAMERAS];
@@ -53,6 +54,7 @@ static vipo_status allocate(vipo_take *take, vipo_error *error)
     } arrays[] = {
         {&take->states, take->nq + MOCAP},
         {&take->action, VIPO_SIM_ACTION},
+        {&take->expert, VIPO_SIM_ACTION},
         {&take->observation, VIPO_SIM_OBSERVATION},
         {&take->reward, 1},
         {&take->success, 1},
@@ -112,6 +114,23 @@ static bool before_step(void *user, vipo_sim *sim, int step)
     return !take->stopped;
 }
 
+/* Exploration: the expert's action within what the arm obeys, plus noise that is a function of seed, task and step alone. */
+static void disturb(void *user, int step, double action[VIPO_SIM_ACTION])
+{
+    vipo_take *const take = user;
+    const vipo_sim_collect_options *const options = &take->collection->options;
+    const vipo_rng_stream stream = {.episode = (uint32_t)vipo_task_find(take->sim->task->name),
+                                    .purpose = ACTION_NOISE};
+    const uint64_t draw = (uint64_t)(step / options->noise_hold);
+    float noise[VIPO_SIM_ACTION];
+    memcpy(take->expert + (size_t)step * VIPO_SIM_ACTION, action, VIPO_SIM_ACTION * sizeof *action);
+    vipo_rng_normal(take->seed, &stream, draw * VIPO_SIM_ACTION, VIPO_SIM_ACTION, noise);
+    for (int i = 0; i < VIPO_SIM_ACTION; i++) {
+        const double wanted = vipo_clip(action[i], -1, 1) + options->action_noise * (double)noise[i];
+        action[i] = vipo_clip(wanted, -1, 1);
+    }
+}
+
 static void after_step(void *user, const vipo_sim *sim, int step, const double action[VIPO_SIM_ACTION],
                        const vipo_sim_step_result *result)
 {
@@ -134,7 +153,10 @@ static vipo_status run(vipo_take *take, vipo_error *error)
     VIPO_TRY(vipo_sim_get_state(take->sim, keep_part, take, error));
     if (take->out_of_memory) return vipo_fail_memory(error, sizeof *take, "an initial state");
     keep_state(take, 0);
-    const vipo_expert_hooks hooks = {take, before_step, after_step};
+    const vipo_expert_hooks hooks = {.user = take,
+                                     .before_step = before_step,
+                                     .on_action = take->collection->options.action_noise > 0 ? disturb : NULL,
+                                     .after_step = after_step};
     VIPO_TRY(vipo_sim_play_expert(take->sim, observation, &hooks, &take->episode, error));
     return take->stopped ? vipo_fail(error, VIPO_CANCELLED, "cancelled") : VIPO_OK;
 }
@@ -299,6 +321,8 @@ static vipo_status write_episode(const vipo_take *take, vipo_error *error)
         add(&list, part->name, part->shape[0], part->rank > 1 ? part->shape[1] : 0, part->values);
     }
     add(&list, "step/action", n, VIPO_SIM_ACTION, take->action);
+    if (take->collection->options.action_noise > 0)
+        add(&list, "step/expert", n, VIPO_SIM_ACTION, take->expert);
     add(&list, "step/obs", n, VIPO_SIM_OBSERVATION, take->observation);
     add(&list, "step/qpos", n, take->nq, take->qpos);
     add(&list, "step/qvel", n, take->nv, take->qvel);

@@ -321,6 +321,9 @@ case("sim", "collect: unknown camera", "sim collect -o set -c corner4", code=1, 
 case("sim", "collect: larger than the picture", "sim collect -o set --size 640x480", code=1, err="frames of 640x480: expected at most .*320x240")
 case("sim", "collect: size", "sim collect -o set --size 640", code=2, err="--size 640: expected WIDTHxHEIGHT")
 case("sim", "collect: lossless with a quality", "sim collect -o set --lossless --crf 3", code=2, err="--lossless has no --crf")
+case("sim", "collect: noise", "sim collect -o set --action-noise 2.5", code=2, err="--action-noise 2.5: expected .*0 to 2")
+case("sim", "collect: held noise", "sim collect -o set --noise-hold 8", code=2, err="--noise-hold is of --action-noise, which is not given or 0")
+case("sim", "collect: noise held for no step", "sim collect -o set --action-noise .1 --noise-hold 0", code=2, err="--noise-hold 0: expected .*1 to 500")
 case("sim", "collect: stride and frames", "sim collect -o set --stride 3 --max-frames 9", code=2, err="one of --stride and --max-frames")
 case("sim", "collect: unknown profile", "sim collect -o set --profile v3", code=2, err="expected farama-v3 or avdc-v2")
 

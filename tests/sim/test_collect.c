@@ -11,6 +11,7 @@
 #include "media/video_decoder.h"
 #include "sim/collect.h"
 #include "support/files.h"
+#include "weights/safetensors.h"
 
 enum { HEIGHT = 24, WIDTH = 32 };
 
@@ -250,6 +251,129 @@ static void test_failures(void **state)
     assert_int_equal(access(path, F_OK), 0);
 }
 
+typedef struct noisy_episode {
+    vipo_safetensors *file;
+    size_t steps;
+    double action[VIPO_SIM_MAX_STEPS][VIPO_SIM_ACTION], expert[VIPO_SIM_MAX_STEPS][VIPO_SIM_ACTION];
+    double observation[VIPO_SIM_MAX_STEPS + 1][VIPO_SIM_OBSERVATION]; /* before each action, and the last */
+} noisy_episode;
+
+static void read_noisy(noisy_episode *out, const char *folder, const char *name)
+{
+    char path[400];
+    vipo_error error = {0};
+    snprintf(path, sizeof path, "%s/episodes/%s.safetensors", folder, name);
+    assert_ok(vipo_safetensors_open(&out->file, path, &error), &error);
+    const vipo_tensor_view *const action = vipo_safetensors_find(out->file, "step/action");
+    const vipo_tensor_view *const expert = vipo_safetensors_find(out->file, "step/expert");
+    assert_non_null(action);
+    assert_non_null(expert);
+    out->steps = action->shape[0];
+    assert_true(out->steps <= VIPO_SIM_MAX_STEPS && expert->shape[0] == out->steps && expert->shape[1] == 4);
+    assert_ok(vipo_tensor_to_double(action, "action", out->action[0], &error), &error);
+    assert_ok(vipo_tensor_to_double(expert, "expert", out->expert[0], &error), &error);
+    assert_ok(vipo_tensor_to_double(vipo_safetensors_find(out->file, "init/obs"), "obs", out->observation[0],
+                                    &error),
+              &error);
+    assert_ok(vipo_tensor_to_double(vipo_safetensors_find(out->file, "step/obs"), "obs", out->observation[1],
+                                    &error),
+              &error);
+    vipo_safetensors_close(&out->file);
+}
+
+static double within(double x)
+{
+    return fmin(fmax(x, -1), 1);
+}
+
+static double noise_of(const noisy_episode *e, size_t t, int i)
+{
+    return e->action[t][i] - within(e->expert[t][i]);
+}
+
+/* What was executed is the expert's action, taken again from the recorded observation, plus noise of the asked size that is
+ * the same for `hold` steps; it can be replayed. */
+static void check_noise(const noisy_episode *e, vipo_sim *sim, double deviation, int hold)
+{
+    vipo_error error = {0};
+    double expected[VIPO_SIM_ACTION], sum = 0, squares = 0;
+    int n = 0, free_pairs = 0;
+    for (size_t t = 0; t < e->steps; t++) {
+        assert_ok(vipo_sim_expert(sim, e->observation[t], expected, &error), &error);
+        for (int i = 0; i < VIPO_SIM_ACTION; i++) {
+            assert_true(fabs(e->expert[t][i] - expected[i]) < 1e-6);
+            assert_true(fabs(e->action[t][i]) <= 1);
+            if (fabs(e->action[t][i]) >= 1 || fabs(e->expert[t][i]) > 0.5) continue; /* perhaps cut off */
+            const double noise = noise_of(e, t, i);
+            sum += noise;
+            squares += noise * noise;
+            n++;
+            if (t % (size_t)hold == 0 || fabs(e->action[t - 1][i]) >= 1) continue;
+            assert_true(fabs(noise - noise_of(e, t - 1, i)) < 1e-12);
+            free_pairs++;
+        }
+    }
+    assert_true(n > 50 && (hold == 1 || free_pairs > 20));
+    const double share = sqrt(squares / n) / deviation;
+    if (share < 0.7 || share > 1.3 || fabs(sum / n) > deviation * 3 * sqrt((double)hold / n))
+        fail_msg("noise of %d numbers: mean %g, deviation %g of what was asked for", n, sum / n, share);
+}
+
+static void test_noise(void **state)
+{
+    (void)state;
+    static noisy_episode first, second;
+    char folder[256], other[256], path[400];
+    vipo_error error;
+    vipo_sim_collect_result result;
+    vipo_sim *sim;
+    vipo_sim_replay_result replay;
+    vipo_sim_collect_options options = small(2);
+    options.lossless = true;
+    options.action_noise = 0.2;
+    assert_ok(collect(new_folder(folder, "noisy"), &options, &result, &error), &error);
+    options.workers = 1;
+    assert_ok(collect(new_folder(other, "noisy-one"), &options, &result, &error), &error);
+    expect_same_sets(folder, other);
+
+    assert_ok(vipo_sim_open(&sim, "handle-press", &options.sim, &error), &error);
+    read_noisy(&first, folder, "handle-press_00000");
+    check_noise(&first, sim, 0.2, 1);
+    snprintf(path, sizeof path, "%s/episodes/handle-press_00000.safetensors", folder);
+    assert_ok(vipo_sim_replay(sim, path, &replay, &error), &error);
+    assert_true(replay.max_observation_difference <= 0 && replay.success_differences == 0);
+    /* another seed, another noise */
+    read_noisy(&second, folder, "handle-press_00001");
+    check_noise(&second, sim, 0.2, 1);
+    int other_draws = 0;
+    for (size_t t = 0; t < first.steps && t < second.steps; t++)
+        for (int i = 0; i < VIPO_SIM_ACTION; i++)
+            other_draws += fabs(noise_of(&first, t, i) - noise_of(&second, t, i)) > 1e-3;
+    assert_true(other_draws > 50);
+
+    options.noise_hold = 6;
+    assert_int_equal(collect(folder, &options, &result, &error), VIPO_MISMATCH);
+    assert_non_null(strstr(error.message, "begun with noise_hold 1, not 6"));
+    assert_ok(collect(new_folder(other, "noisy-held"), &options, &result, &error), &error);
+    read_noisy(&second, other, "handle-press_00000");
+    check_noise(&second, sim, 0.2, 6);
+    vipo_sim_close(&sim);
+
+    options = small(1);
+    options.lossless = true;
+    assert_int_equal(collect(folder, &options, &result, &error), VIPO_MISMATCH);
+    assert_non_null(strstr(error.message, "begun with action_noise 0.2"));
+    options.action_noise = -0.1;
+    assert_int_equal(collect(folder, &options, &result, &error), VIPO_INVALID_ARGUMENT);
+    options.action_noise = NAN;
+    assert_int_equal(collect(folder, &options, &result, &error), VIPO_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "action noise"));
+    options.action_noise = 0.1;
+    options.noise_hold = 0;
+    assert_int_equal(collect(folder, &options, &result, &error), VIPO_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "steps of a draw of the noise 0"));
+}
+
 static void test_frames(void **state)
 {
     (void)state;
@@ -330,6 +454,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),     cmocka_unit_test(test_phrases), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_pixels),  cmocka_unit_test(test_failures),
+        cmocka_unit_test(test_noise),
     };
 #ifdef __SANITIZE_THREAD__ /* takes its time, and the other tests show it nothing more */
     cmocka_set_test_filter("test_same_bytes");
