@@ -20,6 +20,110 @@ extern "C" {
 
 /* ---- 2. motion ---------------------------------------------------------------------------------- */
 
+/* What AVDC's flow policy does with the optical flow between the frames of a plan (Ko et al. 2024, "Learning to Act from
+ * Actionless Videos through Dense Correspondences"): points of the object are lifted to 3-D by a depth map and followed by
+ * the flow, a rigid motion is fitted from each frame to the next, and a point of the object, carried along, gives the
+ * robot's subgoals. Units: metres, radians, pixels; matrices row by row; doubles. */
+
+/* A camera is a 3x4 matrix with (u, v, 1) z = matrix (x, y, z, 1), z what its depth map holds: of a camera that looks along
+ * -z, as AVDC's (and vipo_sim_camera_matrix's), negative. Reads a .npy of shape [3][4]. */
+VIPO_API vipo_status vipo_camera_matrix_read(const char *path, double matrix[12], vipo_error *error);
+
+/* AVDC's 3x3 median filter of masks, borders replicated: 255 where most of the 9 pixels are set, else 0. in, out:
+ * [height][width], not the same. */
+VIPO_API void vipo_mask_median(const uint8_t *in, int height, int width, uint8_t *out);
+
+/* Recorded random draws of AVDC's policy, from a safetensors file: draw.sample_index [n] (I32 or I64) and
+ * draw.sample_jitter [n][2] (F64); if they are there, draw.ransac_pairs [frames][tries][2] and draw.start_x0 [m][6]. */
+typedef struct vipo_motion_draws vipo_motion_draws;
+VIPO_API vipo_status vipo_motion_draws_open(vipo_motion_draws **out, const char *path, vipo_error *error);
+VIPO_API void vipo_motion_draws_close(vipo_motion_draws **draws);
+
+/* Which points are followed, and what happens where AVDC's code fails. */
+typedef enum vipo_motion_sampling {
+    VIPO_MOTION_ROBUST, /* not where the depth jumps (the silhouette) or is unknown; reads outside of maps take the nearest
+                           pixel; an object that is not seen and too few points end the plan */
+    VIPO_MOTION_AVDC, /* as AVDC, its failures included: each is an error */
+} vipo_motion_sampling;
+/* "robust", "avdc"; NULL past the end. */
+VIPO_API const char *vipo_motion_sampling_name(int i);
+
+typedef enum vipo_motion_fit {
+    VIPO_MOTION_LM,        /* Levenberg-Marquardt */
+    VIPO_MOTION_REFERENCE, /* as AVDC: BFGS, started again up to `restarts` times; slow */
+} vipo_motion_fit;
+/* "lm", "reference"; NULL past the end. */
+VIPO_API const char *vipo_motion_fit_name(int i);
+
+typedef struct vipo_motion_options {
+    vipo_motion_sampling sampling;
+    vipo_motion_fit fit;
+    int samples;      /* points taken from the mask, 2..100000; AVDC: 500 */
+    int tries;        /* of RANSAC, 1..100000; AVDC: 100 */
+    double threshold; /* pixels that an inlier may be off; AVDC: 0.5 */
+    int restarts;     /* reference: 0..1024; AVDC: 50 */
+    double
+        depth_jump; /* robust: metres between the depths of neighbouring pixels that count as a silhouette */
+    int min_points; /* robust: with fewer inliers the plan ends, 3.. */
+    double
+        round_trip; /* robust, with a backward flow: pixels that flow and backward flow may disagree; 0: not checked */
+    /* Draws: recorded ones (AVDC sampling only; borrowed), or numbers of a counter: the same for any shards. */
+    const vipo_motion_draws *draws;
+    uint64_t seed;
+    uint32_t episode, plan;
+} vipo_motion_options;
+VIPO_API void vipo_motion_default_options(vipo_motion_options *options);
+
+/* What the camera saw; borrowed. */
+typedef struct vipo_motion_request {
+    const vipo_array *depth; /* [H][W], finite where the mask is set (robust: 0 and not finite: not known) */
+    const double *matrix;    /* [12] */
+    bool positive_depth;     /* depth holds -z, as vipo_sim_render gives it beside vipo_sim_camera_matrix */
+    const uint8_t *mask;     /* [H][W], the object is where it is not 0 */
+    const vipo_array *flow;  /* [n][H][W][2]: pixels (u, v) from frame k to frame k + 1 */
+    const vipo_array *backward; /* the same from frame k + 1 to frame k, or NULL */
+} vipo_motion_request;
+
+typedef enum vipo_motion_end {
+    VIPO_MOTION_COMPLETE, /* a motion for every flow */
+    VIPO_MOTION_NOT_SEEN, /* no motion: the mask is empty, or its depth is not known */
+    VIPO_MOTION_FEW_POINTS, /* fewer motions than flows: too few points moved together, or they left the picture */
+} vipo_motion_end;
+/* "complete", "object not seen", "too few points". */
+VIPO_API const char *vipo_motion_end_name(int i);
+
+/* From one frame to the next. */
+typedef struct vipo_motion_step {
+    double motion[16];    /* 4x4, of the world */
+    double parameters[6]; /* the same as x, y, z, roll, pitch, yaw: [Rx(roll) Ry(pitch) Rz(yaw) | x, y, z] */
+    double center_uv[2];  /* where the grasp point, moved so far, is in the picture */
+    int points;           /* that were fitted: RANSAC's inliers */
+    int iterations;       /* of the fit, all starts */
+    double loss;          /* mean squared distance per coordinate, square pixels */
+} vipo_motion_step;
+
+typedef enum vipo_motion_mode { VIPO_MOTION_PUSH, VIPO_MOTION_GRASP } vipo_motion_mode;
+/* "push", "grasp". */
+VIPO_API const char *vipo_motion_mode_name(int i);
+
+typedef struct vipo_motion {
+    double grasp[3]; /* the object's point nearest to all others in the picture, at its neighbours' depth */
+    double (*subgoals)[3];   /* [n_steps + 1]: the grasp point, then where each motion takes it */
+    vipo_motion_step *steps; /* [n_steps] */
+    int n_steps;
+    vipo_motion_end end;
+    int samples;           /* points that were followed */
+    bool mode_known;       /* there are enough subgoals to tell */
+    vipo_motion_mode mode; /* grasp if a step between subgoals rises or falls by more than 0.1 m */
+    double largest_rise;   /* metres */
+    double seconds;
+} vipo_motion;
+
+/* Frees nothing of the request; the caller frees *out. Cost: milliseconds with lm. */
+VIPO_API vipo_status vipo_motion_solve(const vipo_motion_request *request, const vipo_motion_options *options,
+                                       vipo_motion *out, vipo_error *error);
+VIPO_API void vipo_motion_free(vipo_motion *motion);
+
 /* ---- 3. goal-conditioned policy ----------------------------------------------------------------- */
 
 #ifdef __cplusplus

@@ -191,44 +191,57 @@ static float half_to_float(unsigned half)
     return value;
 }
 
-static float element(const unsigned char *source, const struct header *header)
+static double element(const unsigned char *source, const struct header *header)
 {
     uint64_t bits = 0;
     for (size_t i = 0; i < header->bytes; i++)
         bits |= (uint64_t)source[i] << (8 * (header->little ? i : header->bytes - 1 - i));
     switch (header->kind) {
     case 'b':
-        return bits ? 1.0F : 0.0F;
+        return bits ? 1 : 0;
     case 'u':
-        return (float)bits;
+        return (double)bits;
     case 'i': {
         const uint64_t sign = UINT64_C(1) << (8 * header->bytes - 1);
-        return (float)(int64_t)((bits ^ sign) - sign); /* sign extension */
+        return (double)(int64_t)((bits ^ sign) - sign); /* sign extension */
     }
     default:
         break;
     }
-    if (header->bytes == 2) return half_to_float((unsigned)bits);
+    if (header->bytes == 2) return (double)half_to_float((unsigned)bits);
     if (header->bytes == 4) {
         const uint32_t word = (uint32_t)bits;
         float value;
         memcpy(&value, &word, sizeof value);
-        return value;
+        return (double)value;
     }
     double value;
     memcpy(&value, &bits, sizeof value);
-    return (float)value;
+    return value;
 }
 
-/* Elements of `source` in the header's order -> out->data in C order. */
-static void convert(const unsigned char *source, const struct header *header, vipo_array *out)
+/* Where elements go, in C order: one of them is NULL. */
+struct sink {
+    float *floats;
+    double *doubles;
+};
+
+static void store(const struct sink *sink, size_t i, double value)
 {
-    const size_t n = vipo_array_size(out);
+    if (sink->floats)
+        sink->floats[i] = (float)value;
+    else
+        sink->doubles[i] = value;
+}
+
+/* n elements of `source` in the header's order -> sink. */
+static void convert(const unsigned char *source, const struct header *header, size_t n, struct sink sink)
+{
     if (!header->fortran || header->rank < 2) {
-        if (header->kind == 'f' && header->bytes == 4 && header->little == NATIVE_LITTLE)
-            memcpy(out->data, source, n * sizeof(float));
+        if (sink.floats && header->kind == 'f' && header->bytes == 4 && header->little == NATIVE_LITTLE)
+            memcpy(sink.floats, source, n * sizeof(float));
         else
-            for (size_t i = 0; i < n; i++) out->data[i] = element(source + i * header->bytes, header);
+            for (size_t i = 0; i < n; i++) store(&sink, i, element(source + i * header->bytes, header));
         return;
     }
     size_t stride[VIPO_MAX_RANK], index[VIPO_MAX_RANK] = {0};
@@ -236,7 +249,7 @@ static void convert(const unsigned char *source, const struct header *header, vi
     for (int d = 1; d < header->rank; d++) stride[d] = stride[d - 1] * header->shape[d - 1];
     size_t offset = 0;
     for (size_t i = 0; i < n; i++) {
-        out->data[i] = element(source + offset, header);
+        store(&sink, i, element(source + offset, header));
         for (int d = header->rank - 1; d >= 0; d--) { /* odometer, last index fastest */
             offset += stride[d];
             if (++index[d] < header->shape[d]) break;
@@ -246,10 +259,10 @@ static void convert(const unsigned char *source, const struct header *header, vi
     }
 }
 
-vipo_status vipo_npy_parse(const void *data, size_t size, const char *name, vipo_array *out,
-                           vipo_error *error)
+/* Reads and checks everything but the elements, which begin at *elements. */
+static vipo_status parse_file(const void *data, size_t size, const char *name, struct header *out,
+                              const unsigned char **elements, vipo_error *error)
 {
-    memset(out, 0, sizeof *out);
     const unsigned char *bytes = data;
     if (size < sizeof magic || memcmp(bytes, magic, sizeof magic) != 0)
         return vipo_fail(error, VIPO_FORMAT, "%s: not a .npy file", name);
@@ -284,10 +297,43 @@ vipo_status vipo_npy_parse(const void *data, size_t size, const char *name, vipo
     if (found != needed)
         return vipo_fail(error, VIPO_FORMAT, "%s: %s: %zu bytes of elements, expected %zu by dtype and shape",
                          name, found < needed ? "truncated" : "too long", found, needed);
+    *out = header;
+    *elements = bytes + before + length;
+    return VIPO_OK;
+}
+
+vipo_status vipo_npy_parse(const void *data, size_t size, const char *name, vipo_array *out,
+                           vipo_error *error)
+{
+    struct header header;
+    const unsigned char *elements;
+    memset(out, 0, sizeof *out);
+    VIPO_TRY(parse_file(data, size, name, &header, &elements, error));
     if (vipo_array_alloc(out, header.rank, header.shape, error) != VIPO_OK)
         return vipo_fail_prefix(error, VIPO_OUT_OF_MEMORY, name);
-    convert(bytes + before + length, &header, out);
+    convert(elements, &header, vipo_array_size(out), (struct sink){.floats = out->data});
     return VIPO_OK;
+}
+
+vipo_status vipo_npy_read_matrix(const char *path, size_t rows, size_t columns, double *out,
+                                 vipo_error *error)
+{
+    vipo_mapped_file file;
+    struct header header;
+    const unsigned char *elements;
+    VIPO_TRY(vipo_mapped_file_open(&file, path, error));
+    vipo_status status = parse_file(file.data, file.size, path, &header, &elements, error);
+    if (status == VIPO_OK && (header.rank != 2 || header.shape[0] != rows || header.shape[1] != columns)) {
+        char found[128] = "";
+        for (int d = 0, used = 0; d < header.rank; d++)
+            used +=
+                snprintf(found + used, sizeof found - (size_t)used, "%s%zu", d ? ", " : "", header.shape[d]);
+        status = vipo_fail(error, VIPO_MISMATCH, "%s: expected shape [%zu, %zu], found [%s]", path, rows,
+                           columns, found);
+    }
+    if (status == VIPO_OK) convert(elements, &header, rows * columns, (struct sink){.doubles = out});
+    vipo_mapped_file_close(&file);
+    return status;
 }
 
 vipo_status vipo_npy_read(const char *path, vipo_array *out, vipo_error *error)

@@ -8,4 +8,8 @@
 vipo_status vipo_npy_parse(const void *data, size_t size, const char *name, vipo_array *out,
                            vipo_error *error);
 
+/* A file of this shape as doubles, as they are in the file. */
+vipo_status vipo_npy_read_matrix(const char *path, size_t rows, size_t columns, double *out,
+                                 vipo_error *error);
+
 #endif

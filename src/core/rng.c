@@ -30,7 +30,9 @@ static void normal_pair(uint32_t a, uint32_t b, double *z0, double *z1)
     *z1 = radius * sin(angle);
 }
 
-void vipo_rng_normal(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n, float *out)
+/* Elements first..first+n-1 to one of the two. */
+static void normals(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n, float *floats,
+                    double *doubles)
 {
     size_t i = 0;
     while (i < n) {
@@ -39,7 +41,12 @@ void vipo_rng_normal(uint64_t seed, const vipo_rng_stream *stream, uint64_t firs
         double z[4];
         normal_pair(words.v[0], words.v[1], &z[0], &z[1]);
         normal_pair(words.v[2], words.v[3], &z[2], &z[3]);
-        for (unsigned lane = (unsigned)(element % 4); lane < 4 && i < n; lane++) out[i++] = (float)z[lane];
+        for (unsigned lane = (unsigned)(element % 4); lane < 4 && i < n; lane++, i++) {
+            if (floats)
+                floats[i] = (float)z[lane];
+            else
+                doubles[i] = z[lane];
+        }
     }
 }
 
@@ -51,4 +58,15 @@ void vipo_rng_bits(uint64_t seed, const vipo_rng_stream *stream, uint64_t first,
         const unsigned lane = (unsigned)(element % 2) * 2;
         out[i] = (uint64_t)words.v[lane] | (uint64_t)words.v[lane + 1] << 32;
     }
+}
+
+void vipo_rng_normal(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n, float *out)
+{
+    normals(seed, stream, first, n, out, NULL);
+}
+
+void vipo_rng_normal_double(uint64_t seed, const vipo_rng_stream *stream, uint64_t first, size_t n,
+                            double *out)
+{
+    normals(seed, stream, first, n, NULL, out);
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""symbols.py BUILD: what libvipo.so and libvipo_sim.so export is what vipo.h and sim.h declare; their objects have no
+"""symbols.py BUILD: what libvipo.so and libvipo_sim.so export is what vipo.h, action.h and sim.h declare; their objects have no
 mutable data of their own and call nothing that ends, prints or reads the environment on behalf of the caller."""
 import glob
 import os
@@ -27,13 +27,13 @@ def declared(header):
     return set(re.findall(r"^VIPO_API\b[^;(]*?\b(vipo_\w+)\s*\(", tree.read("include/vipo/" + header), re.M))
 
 
-def check_exports(library, header):
+def check_exports(library, *headers):
     exported = {line.split()[-1].split("@")[0] for line in lines("nm", "-D", "--defined-only", library)}
-    wanted = declared(header)
+    wanted = set().union(*(declared(header) for header in headers))
     if not wanted:
-        return ["%s: no declaration found" % header]
-    return (["%s: %s is exported but not declared in %s" % (library, name, header) for name in sorted(exported - wanted)] +
-            ["%s: %s is declared in %s but not defined" % (library, name, header) for name in sorted(wanted - exported)])
+        return ["%s: no declaration found" % ", ".join(headers)]
+    return (["%s: %s is exported but not declared in %s" % (library, name, " or ".join(headers)) for name in sorted(exported - wanted)] +
+            ["%s: %s is declared in %s but not defined" % (library, name, " or ".join(headers)) for name in sorted(wanted - exported)])
 
 
 def check_data(source, path):
@@ -55,7 +55,7 @@ def check_calls(source, path):
 
 def main():
     build = sys.argv[1]
-    problems = check_exports(os.path.join(build, "libvipo.so"), "vipo.h")
+    problems = check_exports(os.path.join(build, "libvipo.so"), "vipo.h", "action.h")
     for name in ("libvipo_sim.so", "without_mujoco/libvipo_sim.so"):
         if os.path.exists(os.path.join(build, name)):  # the second only beside one with MuJoCo
             problems += check_exports(os.path.join(build, name), "sim.h")
@@ -68,7 +68,7 @@ def main():
         problems += check_calls(source, path)
     if not objects:
         problems.append("no objects under %s" % build)
-    tree.finish(problems, "%d functions, %d objects" % (len(declared("vipo.h") | declared("sim.h")), len(objects)))
+    tree.finish(problems, "%d functions, %d objects" % (len(declared("vipo.h") | declared("action.h") | declared("sim.h")), len(objects)))
 
 
 main()

@@ -51,6 +51,13 @@ static void test_pieces(void **state)
         assert_memory_equal(pieces, whole, sizeof whole);
     }
     pieces[0] = 9;
+    double exact[N];
+    vipo_rng_normal_double(42, &stream, 0, N, exact);
+    for (size_t first = 0; first < N; first++) {
+        double one;
+        vipo_rng_normal_double(42, &stream, first, 1, &one);
+        assert_true(one == exact[first] && (float)one == whole[first]);
+    }
     vipo_rng_normal(42, &stream, 7, 0, pieces); /* nothing asked, nothing written */
     assert_true(pieces[0] == 9);
 }
