@@ -124,6 +124,83 @@ VIPO_API vipo_status vipo_motion_solve(const vipo_motion_request *request, const
                                        vipo_motion *out, vipo_error *error);
 VIPO_API void vipo_motion_free(vipo_motion *motion);
 
+/* AVDC's closed loop on Meta-World: goes to the grasp point, then from subgoal to subgoal, and wants a new plan when the hand
+ * stands still. One episode; fed with the hand's position, it never sees the simulator. In each control step
+ *
+ *     if (vipo_flow_controller_observe(c, hand)) - make a plan - vipo_flow_controller_plan(c, grasp, motions, n, error);
+ *     vipo_flow_controller_act(c, action);
+ *
+ * Unlike AVDC's it takes plans of fewer than 3 motions (a push, until a plan says otherwise), and a subgoal straight above
+ * the grasp point gives no NaN. */
+typedef struct vipo_flow_controller vipo_flow_controller;
+
+typedef struct vipo_flow_controller_options {
+    int plans;    /* that may be asked for, >= 1; AVDC: 6 */
+    int patience; /* steps of less than a millimetre, together, until a new plan is wanted, >= 1; AVDC: 15 */
+} vipo_flow_controller_options;
+VIPO_API void vipo_flow_controller_default_options(vipo_flow_controller_options *options);
+
+VIPO_API vipo_status vipo_flow_controller_open(vipo_flow_controller **out,
+                                               const vipo_flow_controller_options *options,
+                                               vipo_error *error);
+VIPO_API void vipo_flow_controller_close(vipo_flow_controller **controller);
+
+/* Begins a control step: the hand is at `position`, metres. True: a plan of what is seen now is wanted before act. */
+VIPO_API bool vipo_flow_controller_observe(vipo_flow_controller *controller, const double position[3]);
+/* The wanted plan: a grasp point and n >= 0 motions (4x4, row by row), [n][16]; vipo_motion's. VIPO_NUMERIC, with nothing
+ * changed, if they are not finite. */
+VIPO_API vipo_status vipo_flow_controller_plan(vipo_flow_controller *controller, const double grasp[3],
+                                               const double *motions, int n, vipo_error *error);
+/* None could be made: the old one is followed, the next is wanted after as much patience. */
+VIPO_API void vipo_flow_controller_skip_plan(vipo_flow_controller *controller);
+/* The step's action: hand dx, dy, dz in centimetres times 0.2 (20 per metre; the environment clips to -1..1) and gripper effort
+ * 0.8 or -0.8. Without any plan the hand stays where it is, open. */
+VIPO_API void vipo_flow_controller_act(vipo_flow_controller *controller, double action[4]);
+
+/* What it is at, for records. */
+typedef struct vipo_flow_controller_state {
+    int plans_left, countdown; /* the countdown goes on below 0 when no plans are left */
+    bool grasped;              /* the hand was at the grasp point */
+    vipo_motion_mode mode;
+    double grasp[3];             /* the point that is approached */
+    int n_subgoals;              /* left */
+    const double (*subgoals)[3]; /* the first is next; borrowed until the next call */
+} vipo_flow_controller_state;
+VIPO_API void vipo_flow_controller_get_state(const vipo_flow_controller *controller,
+                                             vipo_flow_controller_state *out);
+
+/* AVDC's navigation in iTHOR: the camera moves, and the scene with respect to it. Points are taken where the first flow moves. */
+typedef struct vipo_navigation_options {
+    vipo_motion_fit fit;
+    int samples;                    /* 2..100000; AVDC: 1000 */
+    int restarts;                   /* reference: 0..1024; AVDC: 8 */
+    double moving;                  /* pixels: more than this is motion; AVDC: 1; nothing moves: all pixels */
+    int border;                     /* pixels at the picture's edge that are not used; AVDC: 4 */
+    int min_points;                 /* fewer end the plan, >= 1; AVDC: 100 */
+    const vipo_motion_draws *draws; /* as in vipo_motion_options */
+    uint64_t seed;
+    uint32_t episode, plan;
+} vipo_navigation_options;
+VIPO_API void vipo_navigation_default_options(vipo_navigation_options *options);
+
+/* Motions of the scene from the camera's old to its new frame (x right, y down, z forward for a matrix without rotation). The
+ * request's mask and backward flow are not used. In *out, subgoals[0] is the point (0, 0, 1) ahead and subgoals[1 + k] where
+ * motion k alone takes it; grasp, mode and center_uv mean nothing. The caller frees *out. */
+VIPO_API vipo_status vipo_navigation_solve(const vipo_motion_request *request,
+                                           const vipo_navigation_options *options, vipo_motion *out,
+                                           vipo_error *error);
+
+typedef enum vipo_navigation_action {
+    VIPO_MOVE_AHEAD,
+    VIPO_ROTATE_LEFT,
+    VIPO_ROTATE_RIGHT,
+    VIPO_NAVIGATION_DONE
+} vipo_navigation_action;
+/* "MoveAhead", "RotateLeft", "RotateRight", "Done"; NULL past the end. */
+VIPO_API const char *vipo_navigation_action_name(int i);
+/* One action per motion; the first that moves nothing is Done and ends the list. actions: room for n_steps. Returns how many. */
+VIPO_API int vipo_navigation_actions(const vipo_motion *motion, vipo_navigation_action *actions);
+
 /* ---- 3. goal-conditioned policy ----------------------------------------------------------------- */
 
 #ifdef __cplusplus
