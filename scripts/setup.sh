@@ -2,8 +2,8 @@
 # setup.sh [test | fuzz | peers]: installs what vipo needs to build on Debian (and to be tested, and fuzzed: make test,
 # make fuzz; to run beside other engines: make bench-peers), and fetches MuJoCo and Meta-World's models for the simulator
 # (scripts/setup_mujoco.py). When everything is there it needs neither the network nor root, and says so. What only
-# the simulator and its data sets need is not essential: if it cannot be had there is a warning. Details go to
-# build/setup.log.
+# the simulator, its data sets or one method of optical flow need is not essential: if it cannot be had there is a
+# warning. Details go to build/setup.log.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -13,6 +13,8 @@ libraries="libc6-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libgif-dev li
     libswscale-dev libavutil-dev libutf8proc-dev libpcre2-dev librandom123-dev libzip-dev libcmocka-dev"
 # OpenGL without a screen, opened at run time by `vipo sim render`; the results of `vipo eval`
 simulator_libraries="libegl1 libgl1-mesa-dri libosmesa6 libsqlite3-dev"
+# `vipo flow --method dis`
+flow_libraries="g++ libopencv-core-dev libopencv-imgproc-dev libopencv-video-dev"
 # the readers of train/data, tested by tests/sim/test_reader.py
 [ "${1:-}" != test ] || simulator_libraries="$simulator_libraries python3-numpy python3-av"
 if [ "${1:-}" = fuzz ]; then
@@ -76,7 +78,7 @@ if command -v dpkg-query >/dev/null; then
     # shellcheck disable=SC2086  # the lists are meant to be split
     missing="$missing$(not_installed $libraries)"
     # shellcheck disable=SC2086
-    wanted=$(not_installed $simulator_libraries)
+    wanted=$(not_installed $simulator_libraries $flow_libraries)
 elif [ -n "$missing" ]; then
     fail "this is not Debian; install what these packages hold, then repeat:$missing"
 else

@@ -19,6 +19,7 @@ extern const command command_sim_render;
 extern const command command_sim_expert;
 extern const command command_sim_replay;
 extern const command command_sim_collect;
+extern const command command_flow;
 extern const command command_help;
 extern const command command_version;
 

@@ -18,6 +18,43 @@ extern "C" {
 
 /* ---- 1. optical flow ---------------------------------------------------------------------------- */
 
+/* A flow from picture a to picture b is float32 [H][W][2]: what is at pixel (u, v) of a lies at (u + f[v][u][0],
+ * v + f[v][u][1]) in b. */
+
+/* A method and what it keeps between calls (weights, memory). One mutable session, used by one thread at a time. */
+typedef struct vipo_flow vipo_flow;
+
+typedef struct vipo_flow_options {
+    const char *method; /* one of vipo_flow_method_name; NULL: "dis" */
+    int threads;        /* 0: all cores. Results do not depend on it. "dis" uses one. */
+} vipo_flow_options;
+
+/* Name of method i, NULL past the end; a line that says what it is.
+ *   dis       dense inverse search (Kroeger et al., ECCV 2016), OpenCV's: no weights, milliseconds. It tells all of
+ *             OpenCV in this process to use one thread, or its results would depend on the number of cores. Sides of at
+ *             least 24 pixels. VIPO_UNSUPPORTED where vipo was built without OpenCV. */
+VIPO_API const char *vipo_flow_method_name(int i);
+VIPO_API const char *vipo_flow_method_summary(int i);
+
+VIPO_API void vipo_flow_default_options(vipo_flow_options *options);
+/* callbacks: borrowed during the call; may be NULL. An unknown method is VIPO_INVALID_ARGUMENT and told the known. */
+VIPO_API vipo_status vipo_flow_open(vipo_flow **out, const vipo_flow_options *options,
+                                    const vipo_callbacks *callbacks, vipo_error *error);
+VIPO_API void vipo_flow_close(vipo_flow **flow);
+/* Name of its method. */
+VIPO_API const char *vipo_flow_method(const vipo_flow *flow);
+
+/* *forward: flow from each of n >= 2 pictures to the next, [n-1][H][W][2]; *backward, unless NULL: from the next back to
+ * it. Pictures of different sizes are VIPO_MISMATCH. Results belong to the caller (vipo_array_free); zeroed on failure. */
+VIPO_API vipo_status vipo_flow_images(vipo_flow *flow, const vipo_image *images, int n, vipo_array *forward,
+                                      vipo_array *backward, const vipo_callbacks *callbacks,
+                                      vipo_error *error);
+/* The same for the frames of a video [n][H][W][3], nominally in [0,1]. As in AVDC they become 8 bit first, 255 x cut to a
+ * whole number; what lies outside [0,1] becomes 0 or 255. A number that is not finite is VIPO_NUMERIC. */
+VIPO_API vipo_status vipo_flow_video(vipo_flow *flow, const vipo_array *video, vipo_array *forward,
+                                     vipo_array *backward, const vipo_callbacks *callbacks,
+                                     vipo_error *error);
+
 /* ---- 2. motion ---------------------------------------------------------------------------------- */
 
 /* What AVDC's flow policy does with the optical flow between the frames of a plan (Ko et al. 2024, "Learning to Act from

@@ -36,7 +36,7 @@ def not_negative(value):
 
 # ---- usage: nothing is read or computed -----------------------------------------------------------------
 
-COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "calibrate", "bench", "motion", "sim-list", "sim-render", "sim-expert", "sim-replay", "sim-collect", "help", "version"]
+COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "calibrate", "bench", "flow", "motion", "sim-list", "sim-render", "sim-expert", "sim-replay", "sim-collect", "help", "version"]
 EVERY_COMMAND = "".join(r".*  %s " % name for name in COMMANDS)
 
 case("usage", "no command", "", code=2, usage=True, err="^Usage: vipo COMMAND.*plan.*version")
