@@ -139,7 +139,9 @@ typedef enum vipo_activation {
     VIPO_ACT_NONE,
     VIPO_ACT_SILU,
     VIPO_ACT_GELU,
-    VIPO_ACT_QUICK_GELU
+    VIPO_ACT_QUICK_GELU,
+    VIPO_ACT_RELU,
+    VIPO_ACT_MISH /* x tanh(log(1 + e^x)), Misra 2019 */
 } vipo_activation;
 
 /* y = act(x W^T + bias) + residual, row by row. */
@@ -180,6 +182,41 @@ typedef struct vipo_layer_norm {
     float *y;
 } vipo_layer_norm;
 
+/* Where the pixels of maps lie: pixel (y, x) of sample s begins at data + s * sample + y * row + x * pixel, in floats. So
+ * a map may lie inside of a larger one, with a border that stays zero, or beside another along its channels. */
+typedef struct vipo_grid {
+    float *data;
+    size_t sample, row, pixel;
+} vipo_grid;
+
+enum { VIPO_MAX_WINDOW = 7 }; /* rows of a window */
+
+/* y(s, y, x) = W window + bias: any convolution over maps that bring their border with them. The window of output pixel
+ * (y, x) is kernel_height runs of weights->in / kernel_height floats; run k begins at pixel (stride y + k, stride x) of
+ * the input, whose pixels touch each other. Over time steps: height 1 and kernel_height 1. */
+typedef struct vipo_conv_window {
+    int samples, height, width; /* of the output */
+    int kernel_height;          /* 1..VIPO_MAX_WINDOW */
+    int stride;
+    vipo_grid x;
+    const vipo_packed *weights; /* LINEAR: [out][kernel height][kernel width][channels] */
+    vipo_grid y;
+} vipo_conv_window;
+
+/* y = last(factor * act(GroupNorm(x)) + summand + residual), channel by channel. */
+typedef struct vipo_norm_act {
+    int samples, height, width, channels, groups;
+    float eps;
+    const float *gamma, *beta; /* [channels] */
+    const float *x;            /* [samples][height][width][channels] */
+    vipo_activation activation;
+    const float *factor, *summand; /* [samples][film_stride], channels of it used; each NULL: none */
+    size_t film_stride;
+    vipo_grid residual; /* data NULL: none */
+    vipo_activation last;
+    vipo_grid y;
+} vipo_norm_act;
+
 /* ---- the table -------------------------------------------------------------------------------------- */
 
 typedef struct vipo_ops {
@@ -202,6 +239,7 @@ typedef struct vipo_ops {
     size_t (*conv_time_scratch)(const vipo_conv_time *args);
     size_t (*linear_scratch)(const vipo_linear *args);
     size_t (*attention_scratch)(const vipo_attention *args);
+    size_t (*conv_window_scratch)(const vipo_conv_window *args);
 
     void (*conv_space)(const vipo_compute *compute, const vipo_conv_space *args);
     void (*conv_time)(const vipo_compute *compute, const vipo_conv_time *args);
@@ -209,6 +247,8 @@ typedef struct vipo_ops {
     void (*linear)(const vipo_compute *compute, const vipo_linear *args);
     void (*attention)(const vipo_compute *compute, const vipo_attention *args);
     void (*layer_norm)(const vipo_compute *compute, const vipo_layer_norm *args);
+    void (*conv_window)(const vipo_compute *compute, const vipo_conv_window *args);
+    void (*norm_act)(const vipo_compute *compute, const vipo_norm_act *args);
 } vipo_ops;
 
 /* Counted up whenever a change of kernels makes some method faster or slower than before: what was measured with

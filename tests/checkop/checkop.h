@@ -15,6 +15,8 @@ typedef enum checkop_op {
     CHECKOP_LINEAR,
     CHECKOP_ATTENTION,
     CHECKOP_LAYER_NORM,
+    CHECKOP_CONV_WINDOW,
+    CHECKOP_NORM_ACT,
     CHECKOP_OPS
 } checkop_op;
 
@@ -38,7 +40,8 @@ typedef enum checkop_key {
     KEY_STATS,
     KEY_GROUPS,
     KEY_ROWS,
-    KEY_ACT, /* none silu gelu quick_gelu */
+    KEY_ACT, /* none silu gelu quick_gelu relu mish */
+    KEY_LAST, /* the same, after the residual */
     KEY_HEADS,
     KEY_QUERIES,
     KEY_KEYS,
@@ -46,6 +49,10 @@ typedef enum checkop_key {
     KEY_CAUSAL,
     KEY_COUNTS, /* 1: the keys that exist differ by batch entry */
     KEY_BETA,
+    KEY_KERNEL, /* rows and columns of a window */
+    KEY_KERNEL2,
+    KEY_STRIDE,
+    KEY_FILM, /* 1: factor and summand, 2: only the summand */
     KEY_METHOD, /* auto: the one that the table chooses; direct winograd2 winograd4, where the table knows it */
     KEY_HALF,   /* 1: weights as binary16 where the table can */
     KEY_COUNT, /* calls in one network step, for sums over a network */
@@ -115,6 +122,8 @@ typedef struct checkop_call {
         vipo_linear linear;
         vipo_attention attention;
         vipo_layer_norm layer_norm;
+        vipo_conv_window window;
+        vipo_norm_act norm_act;
     } u;
 } checkop_call;
 

@@ -211,6 +211,38 @@ static void open_layer_norm(checkop_problem *p, uint64_t seed)
     set_output(p, "y", width);
 }
 
+/* height and width are those of the output, without the border. */
+static size_t window_input_floats(const int *v)
+{
+    return (size_t)((v[KEY_HEIGHT] - 1) * v[KEY_STRIDE] + v[KEY_KERNEL]) *
+           (size_t)((v[KEY_WIDTH] - 1) * v[KEY_STRIDE] + v[KEY_KERNEL2]) * (size_t)v[KEY_IN];
+}
+
+static void open_window(checkop_problem *p, uint64_t seed)
+{
+    const int *v = p->shape.v;
+    const size_t out = (size_t)v[KEY_OUT];
+    const size_t depth = (size_t)v[KEY_KERNEL] * (size_t)v[KEY_KERNEL2] * (size_t)v[KEY_IN];
+    p->buffers[BUFFER_IN] = data_buffer((size_t)p->items * window_input_floats(v), seed + 1, p->input);
+    p->buffers[BUFFER_WEIGHTS] = random_buffer(out * depth, seed + 2, 0, 1 / sqrt((double)depth));
+    p->buffers[BUFFER_BIAS] = random_buffer(out, seed + 3, 0, p->input == INPUT_DENORMAL ? 1e-40 : 1);
+    set_output(p, "y", (size_t)v[KEY_HEIGHT] * (size_t)v[KEY_WIDTH] * out);
+}
+
+static void open_norm_act(checkop_problem *p, uint64_t seed)
+{
+    const int *v = p->shape.v;
+    const size_t n = (size_t)p->items, channels = (size_t)v[KEY_IN];
+    const size_t map = (size_t)v[KEY_HEIGHT] * (size_t)v[KEY_WIDTH] * channels;
+    p->buffers[BUFFER_IN] = data_buffer(n * map, seed + 1, p->input);
+    p->buffers[BUFFER_SCALE] = random_buffer(channels, seed + 2, 1, 0.3);
+    p->buffers[BUFFER_SHIFT] = random_buffer(channels, seed + 3, 0, 0.3);
+    if (v[KEY_FILM]) p->buffers[BUFFER_EMBEDDING] = random_buffer(n * (2 * channels + 3), seed + 4, 0, 1);
+    /* what GroupNorm makes has deviation 1, whatever comes in */
+    if (v[KEY_RESIDUAL]) p->buffers[BUFFER_RESIDUAL] = random_buffer(n * map, seed + 5, 0, 1);
+    set_output(p, "y", map);
+}
+
 checkop_problem *checkop_problem_open(const checkop_shape *shape, checkop_input input, uint64_t seed)
 {
     checkop_problem *p = calloc(1, sizeof *p);
@@ -220,7 +252,8 @@ checkop_problem *checkop_problem_open(const checkop_shape *shape, checkop_input 
     p->input = input;
     p->items = shape->v[rows ? KEY_ROWS : KEY_SAMPLES];
     static void (*const open[CHECKOP_OPS])(checkop_problem *, uint64_t) = {
-        open_conv, open_conv, open_group_norm, open_linear, open_attention, open_layer_norm};
+        open_conv,      open_conv,       open_group_norm, open_linear,
+        open_attention, open_layer_norm, open_window,     open_norm_act};
     open[shape->op](p, seed * 1000);
     return p;
 }
@@ -407,6 +440,61 @@ static size_t open_layer_norm_call(checkop_call *call, const checkop_problem *p,
     return 0;
 }
 
+static vipo_grid grid_of(float *data, int rows, int columns, int pixel)
+{
+    return (vipo_grid){data, (size_t)rows * (size_t)columns * (size_t)pixel, (size_t)columns * (size_t)pixel,
+                       (size_t)pixel};
+}
+
+static size_t open_window_call(checkop_call *call, const checkop_problem *p, int first, int n, float *out)
+{
+    const int *v = p->shape.v;
+    const int columns = (v[KEY_WIDTH] - 1) * v[KEY_STRIDE] + v[KEY_KERNEL2];
+    const int rows = (v[KEY_HEIGHT] - 1) * v[KEY_STRIDE] + v[KEY_KERNEL];
+    pack(call, p, 0, VIPO_WEIGHT_LINEAR, v[KEY_KERNEL] * v[KEY_KERNEL2] * v[KEY_IN], v[KEY_OUT],
+         p->buffers[BUFFER_WEIGHTS], p->buffers[BUFFER_BIAS]);
+    call->u.window = (vipo_conv_window){
+        .samples = n,
+        .height = v[KEY_HEIGHT],
+        .width = v[KEY_WIDTH],
+        .kernel_height = v[KEY_KERNEL],
+        .stride = v[KEY_STRIDE],
+        .x = grid_of(p->buffers[BUFFER_IN] + (size_t)first * window_input_floats(v), rows, columns, v[KEY_IN]),
+        .weights = &call->packed[0],
+        .y = grid_of(out, v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_OUT]),
+    };
+    return call->compute.ops->conv_window_scratch(&call->u.window);
+}
+
+static size_t open_norm_act_call(checkop_call *call, const checkop_problem *p, int first, int n, float *out)
+{
+    const int *v = p->shape.v;
+    const size_t channels = (size_t)v[KEY_IN], film = 2 * channels + 3;
+    const size_t map = (size_t)v[KEY_HEIGHT] * (size_t)v[KEY_WIDTH] * channels;
+    const float *factors = v[KEY_FILM] ? p->buffers[BUFFER_EMBEDDING] + (size_t)first * film : NULL;
+    call->u.norm_act = (vipo_norm_act){
+        .samples = n,
+        .height = v[KEY_HEIGHT],
+        .width = v[KEY_WIDTH],
+        .channels = v[KEY_IN],
+        .groups = v[KEY_GROUPS],
+        .eps = 1e-5f,
+        .gamma = p->buffers[BUFFER_SCALE],
+        .beta = p->buffers[BUFFER_SHIFT],
+        .x = p->buffers[BUFFER_IN] + (size_t)first * map,
+        .activation = (vipo_activation)v[KEY_ACT],
+        .factor = v[KEY_FILM] == 1 ? factors : NULL,
+        .summand = factors ? factors + channels : NULL,
+        .film_stride = film,
+        .last = (vipo_activation)v[KEY_LAST],
+        .y = grid_of(out, v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_IN]),
+    };
+    if (v[KEY_RESIDUAL])
+        call->u.norm_act.residual = grid_of(p->buffers[BUFFER_RESIDUAL] + (size_t)first * map, v[KEY_HEIGHT],
+                                            v[KEY_WIDTH], v[KEY_IN]);
+    return 0;
+}
+
 enum { SCRATCH_GUARD = 64 }; /* floats */
 
 void checkop_call_open(checkop_call *call, const checkop_problem *problem, const vipo_ops *ops,
@@ -432,6 +520,12 @@ void checkop_call_open(checkop_call *call, const checkop_problem *problem, const
         break;
     case CHECKOP_LAYER_NORM:
         bytes = open_layer_norm_call(call, problem, first, n, out[0]);
+        break;
+    case CHECKOP_CONV_WINDOW:
+        bytes = open_window_call(call, problem, first, n, out[0]);
+        break;
+    case CHECKOP_NORM_ACT:
+        bytes = open_norm_act_call(call, problem, first, n, out[0]);
         break;
     case CHECKOP_OPS:
         break;
@@ -465,6 +559,12 @@ void checkop_call_run(checkop_call *call)
         break;
     case CHECKOP_LAYER_NORM:
         ops->layer_norm(&call->compute, &call->u.layer_norm);
+        break;
+    case CHECKOP_CONV_WINDOW:
+        ops->conv_window(&call->compute, &call->u.window);
+        break;
+    case CHECKOP_NORM_ACT:
+        ops->norm_act(&call->compute, &call->u.norm_act);
         break;
     case CHECKOP_OPS:
         break;

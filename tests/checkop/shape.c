@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const op_names[CHECKOP_OPS] = {"conv_space", "conv_time", "group_norm",
-                                                  "linear",     "attention", "layer_norm"};
+static const char *const op_names[CHECKOP_OPS] = {"conv_space", "conv_time",  "group_norm",  "linear",
+                                                  "attention",  "layer_norm", "conv_window", "norm_act"};
 
 static const char *const kind_words[] = {"linear", "3x3", "stride2", "upsample2", "time", NULL};
 static const char *const method_words[] = {"auto", "direct", "winograd2", "winograd4", NULL};
-static const char *const act_words[] = {"none", "silu", "gelu", "quick_gelu", NULL};
+static const char *const act_words[] = {"none", "silu", "gelu", "quick_gelu", "relu", "mish", NULL};
 
 /* Name, smallest value, default and words of each key. */
 static const struct key {
@@ -35,6 +35,7 @@ static const struct key {
     [KEY_GROUPS] = {"groups", 1, 1, NULL},
     [KEY_ROWS] = {"rows", 1, 1, NULL},
     [KEY_ACT] = {"act", 0, 0, act_words},
+    [KEY_LAST] = {"last", 0, 0, act_words},
     [KEY_HEADS] = {"heads", 1, 1, NULL},
     [KEY_QUERIES] = {"queries", 1, 1, NULL},
     [KEY_KEYS] = {"keys", 1, 1, NULL},
@@ -42,6 +43,10 @@ static const struct key {
     [KEY_CAUSAL] = {"causal", 0, 0, NULL},
     [KEY_COUNTS] = {"counts", 0, 0, NULL},
     [KEY_BETA] = {"beta", 0, 0, NULL},
+    [KEY_KERNEL] = {"kernel", 1, 1, NULL},
+    [KEY_KERNEL2] = {"kernel2", 1, 1, NULL},
+    [KEY_STRIDE] = {"stride", 1, 1, NULL},
+    [KEY_FILM] = {"film", 0, 0, NULL},
     [KEY_METHOD] = {"method", 0, 0, method_words},
     [KEY_HALF] = {"half", 0, 0, NULL},
     [KEY_COUNT] = {"count", 0, 1, NULL},
@@ -164,6 +169,10 @@ double checkop_shape_macs(const checkop_shape *shape)
         return 2.0 * v[KEY_SAMPLES] * v[KEY_HEADS] * v[KEY_QUERIES] * v[KEY_KEYS] * v[KEY_DIM];
     case CHECKOP_LAYER_NORM:
         return (double)v[KEY_ROWS] * v[KEY_WIDTH];
+    case CHECKOP_CONV_WINDOW:
+        return pixels * v[KEY_KERNEL] * v[KEY_KERNEL2] * v[KEY_IN] * v[KEY_OUT];
+    case CHECKOP_NORM_ACT:
+        return pixels * v[KEY_IN];
     case CHECKOP_OPS:
         break;
     }
@@ -173,7 +182,8 @@ double checkop_shape_macs(const checkop_shape *shape)
 void checkop_shape_reduce(checkop_shape *shape, double macs)
 {
     int *v = shape->v;
-    const bool map = shape->op == CHECKOP_CONV_SPACE || shape->op == CHECKOP_CONV_TIME;
+    const bool map = shape->op == CHECKOP_CONV_SPACE || shape->op == CHECKOP_CONV_TIME ||
+                     shape->op == CHECKOP_CONV_WINDOW;
     while (checkop_shape_macs(shape) > macs) {
         if (map && v[KEY_FRAMES] > 3)
             v[KEY_FRAMES] = 3;

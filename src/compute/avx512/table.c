@@ -19,10 +19,13 @@ const vipo_ops vipo_ops_avx512 = {
     .conv_time_scratch = BLOCKED(conv_time_scratch),
     .linear_scratch = BLOCKED(linear_scratch),
     .attention_scratch = BLOCKED(attention_scratch),
+    .conv_window_scratch = BLOCKED(conv_window_scratch),
     .conv_space = BLOCKED(conv_space),
     .conv_time = BLOCKED(conv_time),
     .group_norm = BLOCKED(group_norm),
     .linear = BLOCKED(linear),
     .attention = BLOCKED(attention),
     .layer_norm = BLOCKED(layer_norm),
+    .conv_window = BLOCKED(conv_window),
+    .norm_act = BLOCKED(norm_act),
 };

@@ -20,6 +20,25 @@ static inline int parts(int n, int part)
     return (n + part - 1) / part;
 }
 
+static inline vfloat activation_of(vfloat x, vipo_activation activation)
+{
+    switch (activation) {
+    case VIPO_ACT_NONE:
+        return x;
+    case VIPO_ACT_SILU:
+        return v_swish(x, 1);
+    case VIPO_ACT_GELU:
+        return v_gelu(x);
+    case VIPO_ACT_QUICK_GELU:
+        return v_swish(x, 1.702f);
+    case VIPO_ACT_RELU:
+        return v_relu(x);
+    case VIPO_ACT_MISH:
+        return v_mish(x);
+    }
+    return x;
+}
+
 /* Floats of the panels of a [columns][k] matrix, without bias. */
 static inline size_t panel_floats(int k, int columns)
 {
@@ -57,5 +76,8 @@ void BLOCKED(group_norm)(const vipo_compute *compute, const vipo_group_norm *arg
 void BLOCKED(linear)(const vipo_compute *compute, const vipo_linear *args);
 void BLOCKED(attention)(const vipo_compute *compute, const vipo_attention *args);
 void BLOCKED(layer_norm)(const vipo_compute *compute, const vipo_layer_norm *args);
+size_t BLOCKED(conv_window_scratch)(const vipo_conv_window *args);
+void BLOCKED(conv_window)(const vipo_compute *compute, const vipo_conv_window *args);
+void BLOCKED(norm_act)(const vipo_compute *compute, const vipo_norm_act *args);
 
 #endif

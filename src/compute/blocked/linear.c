@@ -22,21 +22,6 @@ size_t BLOCKED(linear_scratch)(const vipo_linear *args)
     return 3 * offsets_bytes(args) + (args->activation == VIPO_ACT_NONE ? 0 : block);
 }
 
-static inline vfloat activated(vfloat x, vipo_activation activation)
-{
-    switch (activation) {
-    case VIPO_ACT_NONE:
-        return x;
-    case VIPO_ACT_SILU:
-        return v_swish(x, 1);
-    case VIPO_ACT_GELU:
-        return v_gelu(x);
-    case VIPO_ACT_QUICK_GELU:
-        return v_swish(x, 1.702f);
-    }
-    return x;
-}
-
 static void activate_block(const vipo_linear *args, int first_row, int rows, int column, const float *block)
 {
     const int columns = least(args->weights->out - column, PANEL);
@@ -44,7 +29,7 @@ static void activate_block(const vipo_linear *args, int first_row, int rows, int
         for (int c = 0; c < columns; c += LANES) {
             const int n = least(columns - c, LANES);
             const size_t at = (size_t)(first_row + r) * args->y_stride + (size_t)(column + c);
-            vfloat y = activated(v_load(block + r * PANEL + c), args->activation);
+            vfloat y = activation_of(v_load(block + r * PANEL + c), args->activation);
             if (args->residual) y = v_add(y, v_load_n(args->residual + at, n));
             v_store_n(args->y + at, y, n);
         }

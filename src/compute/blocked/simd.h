@@ -258,4 +258,17 @@ static inline vfloat v_gelu(vfloat x)
     return v_mul(v_mul(x, v_set(0.5f)), v_if_negative(x, erfc, v_sub(v_set(2), erfc)));
 }
 
+/* 0 where x < 0; NaN stays NaN. */
+static inline vfloat v_relu(vfloat x)
+{
+    return v_if_negative(x, v_zero(), x);
+}
+
+/* x tanh(log(1 + e)) with e = e^x, which is x (e^2 + 2 e) / (e^2 + 2 e + 2); from x = 40 on that is x. */
+static inline vfloat v_mish(vfloat x)
+{
+    const vfloat e = v_exp(v_min(v_set(40), x)), n = v_mul(e, v_add(e, v_set(2)));
+    return v_mul(x, v_div(n, v_add(n, v_set(2))));
+}
+
 #endif

@@ -130,7 +130,7 @@ void vipo_ref_group_norm(const vipo_compute *compute, const vipo_group_norm *arg
     vipo_pool_run(compute->pool, args->in[0].samples * rows, group_norm_row, &task);
 }
 
-static double activate(double x, vipo_activation activation)
+double vipo_ref_activate(double x, vipo_activation activation)
 {
     switch (activation) {
     case VIPO_ACT_NONE:
@@ -141,6 +141,10 @@ static double activate(double x, vipo_activation activation)
         return 0.5 * x * (1.0 + erf(x * 0.70710678118654752440));
     case VIPO_ACT_QUICK_GELU:
         return x / (1.0 + exp(-1.702 * x));
+    case VIPO_ACT_RELU:
+        return x < 0 ? 0 : x;
+    case VIPO_ACT_MISH:
+        return x * tanh(x > 30 ? x : log1p(exp(x)));
     }
     return x;
 }
@@ -159,7 +163,7 @@ static void linear_row(void *arg, int i, int thread)
     for (size_t c = 0; c < in; c++) x[c] = (double)row[c];
     vipo_ref_accumulate(sum, x, args->weights->data, in, out);
     for (size_t o = 0; o < out; o++) {
-        const double value = activate(sum[o], args->activation);
+        const double value = vipo_ref_activate(sum[o], args->activation);
         y[o] = (float)(residual ? value + (double)residual[o] : value);
     }
 }
@@ -255,10 +259,13 @@ const vipo_ops vipo_ops_ref = {
     .conv_time_scratch = vipo_ref_conv_time_scratch,
     .linear_scratch = vipo_ref_linear_scratch,
     .attention_scratch = vipo_ref_attention_scratch,
+    .conv_window_scratch = vipo_ref_conv_window_scratch,
     .conv_space = vipo_ref_conv_space,
     .conv_time = vipo_ref_conv_time,
     .group_norm = vipo_ref_group_norm,
     .linear = vipo_ref_linear,
     .attention = vipo_ref_attention,
     .layer_norm = vipo_ref_layer_norm,
+    .conv_window = vipo_ref_conv_window,
+    .norm_act = vipo_ref_norm_act,
 };

@@ -13,6 +13,8 @@ struct ref_task {
 void vipo_ref_accumulate(double *restrict sum, const double *restrict x, const float *restrict weights,
                          size_t in, size_t out);
 
+double vipo_ref_activate(double x, vipo_activation activation);
+
 bool vipo_ref_knows(const vipo_layer *layer, vipo_method method);
 vipo_method vipo_ref_choose(const vipo_layer *layer);
 size_t vipo_ref_packed_floats(const vipo_layer *layer, vipo_method method);
@@ -28,5 +30,8 @@ void vipo_ref_group_norm(const vipo_compute *compute, const vipo_group_norm *arg
 void vipo_ref_linear(const vipo_compute *compute, const vipo_linear *args);
 void vipo_ref_attention(const vipo_compute *compute, const vipo_attention *args);
 void vipo_ref_layer_norm(const vipo_compute *compute, const vipo_layer_norm *args);
+size_t vipo_ref_conv_window_scratch(const vipo_conv_window *args);
+void vipo_ref_conv_window(const vipo_compute *compute, const vipo_conv_window *args);
+void vipo_ref_norm_act(const vipo_compute *compute, const vipo_norm_act *args);
 
 #endif
