@@ -40,7 +40,7 @@ typedef enum checkop_key {
     KEY_STATS,
     KEY_GROUPS,
     KEY_ROWS,
-    KEY_ACT, /* none silu gelu quick_gelu relu mish */
+    KEY_ACT,  /* none silu gelu quick_gelu relu mish */
     KEY_LAST, /* the same, after the residual */
     KEY_HEADS,
     KEY_QUERIES,
@@ -52,7 +52,7 @@ typedef enum checkop_key {
     KEY_KERNEL, /* rows and columns of a window */
     KEY_KERNEL2,
     KEY_STRIDE,
-    KEY_FILM, /* 1: factor and summand, 2: only the summand */
+    KEY_FILM,   /* 1: factor and summand, 2: only the summand */
     KEY_METHOD, /* auto: the one that the table chooses; direct winograd2 winograd4, where the table knows it */
     KEY_HALF,   /* 1: weights as binary16 where the table can */
     KEY_COUNT, /* calls in one network step, for sums over a network */

@@ -459,7 +459,8 @@ static size_t open_window_call(checkop_call *call, const checkop_problem *p, int
         .width = v[KEY_WIDTH],
         .kernel_height = v[KEY_KERNEL],
         .stride = v[KEY_STRIDE],
-        .x = grid_of(p->buffers[BUFFER_IN] + (size_t)first * window_input_floats(v), rows, columns, v[KEY_IN]),
+        .x =
+            grid_of(p->buffers[BUFFER_IN] + (size_t)first * window_input_floats(v), rows, columns, v[KEY_IN]),
         .weights = &call->packed[0],
         .y = grid_of(out, v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_OUT]),
     };

@@ -16,40 +16,23 @@ static const struct key {
     int least, normal;
     const char *const *words;
 } keys[CHECKOP_KEYS] = {
-    [KEY_KIND] = {"kind", 0, 0, kind_words},
-    [KEY_SAMPLES] = {"samples", 1, 1, NULL},
-    [KEY_FRAMES] = {"frames", 1, 1, NULL},
-    [KEY_HEIGHT] = {"height", 1, 1, NULL},
-    [KEY_WIDTH] = {"width", 1, 1, NULL},
-    [KEY_IN] = {"in", 1, 1, NULL},
-    [KEY_IN2] = {"in2", 0, 0, NULL},
-    [KEY_FRAMES2] = {"frames2", 0, 0, NULL},
-    [KEY_OUT] = {"out", 1, 1, NULL},
-    [KEY_NORM] = {"norm", 0, 0, NULL},
-    [KEY_SILU] = {"silu", 0, 0, NULL},
-    [KEY_EMBEDDING] = {"embedding", 0, 0, NULL},
-    [KEY_RESIDUAL] = {"residual", 0, 0, NULL},
-    [KEY_SKIP] = {"skip", 0, 0, NULL},
-    [KEY_SKIP2] = {"skip2", 0, 0, NULL},
-    [KEY_STATS] = {"stats", 0, 0, NULL},
-    [KEY_GROUPS] = {"groups", 1, 1, NULL},
-    [KEY_ROWS] = {"rows", 1, 1, NULL},
-    [KEY_ACT] = {"act", 0, 0, act_words},
-    [KEY_LAST] = {"last", 0, 0, act_words},
-    [KEY_HEADS] = {"heads", 1, 1, NULL},
-    [KEY_QUERIES] = {"queries", 1, 1, NULL},
-    [KEY_KEYS] = {"keys", 1, 1, NULL},
-    [KEY_DIM] = {"dim", 1, 1, NULL},
-    [KEY_CAUSAL] = {"causal", 0, 0, NULL},
-    [KEY_COUNTS] = {"counts", 0, 0, NULL},
-    [KEY_BETA] = {"beta", 0, 0, NULL},
-    [KEY_KERNEL] = {"kernel", 1, 1, NULL},
-    [KEY_KERNEL2] = {"kernel2", 1, 1, NULL},
-    [KEY_STRIDE] = {"stride", 1, 1, NULL},
-    [KEY_FILM] = {"film", 0, 0, NULL},
-    [KEY_METHOD] = {"method", 0, 0, method_words},
-    [KEY_HALF] = {"half", 0, 0, NULL},
-    [KEY_COUNT] = {"count", 0, 1, NULL},
+    [KEY_KIND] = {"kind", 0, 0, kind_words},   [KEY_SAMPLES] = {"samples", 1, 1, NULL},
+    [KEY_FRAMES] = {"frames", 1, 1, NULL},     [KEY_HEIGHT] = {"height", 1, 1, NULL},
+    [KEY_WIDTH] = {"width", 1, 1, NULL},       [KEY_IN] = {"in", 1, 1, NULL},
+    [KEY_IN2] = {"in2", 0, 0, NULL},           [KEY_FRAMES2] = {"frames2", 0, 0, NULL},
+    [KEY_OUT] = {"out", 1, 1, NULL},           [KEY_NORM] = {"norm", 0, 0, NULL},
+    [KEY_SILU] = {"silu", 0, 0, NULL},         [KEY_EMBEDDING] = {"embedding", 0, 0, NULL},
+    [KEY_RESIDUAL] = {"residual", 0, 0, NULL}, [KEY_SKIP] = {"skip", 0, 0, NULL},
+    [KEY_SKIP2] = {"skip2", 0, 0, NULL},       [KEY_STATS] = {"stats", 0, 0, NULL},
+    [KEY_GROUPS] = {"groups", 1, 1, NULL},     [KEY_ROWS] = {"rows", 1, 1, NULL},
+    [KEY_ACT] = {"act", 0, 0, act_words},      [KEY_LAST] = {"last", 0, 0, act_words},
+    [KEY_HEADS] = {"heads", 1, 1, NULL},       [KEY_QUERIES] = {"queries", 1, 1, NULL},
+    [KEY_KEYS] = {"keys", 1, 1, NULL},         [KEY_DIM] = {"dim", 1, 1, NULL},
+    [KEY_CAUSAL] = {"causal", 0, 0, NULL},     [KEY_COUNTS] = {"counts", 0, 0, NULL},
+    [KEY_BETA] = {"beta", 0, 0, NULL},         [KEY_KERNEL] = {"kernel", 1, 1, NULL},
+    [KEY_KERNEL2] = {"kernel2", 1, 1, NULL},   [KEY_STRIDE] = {"stride", 1, 1, NULL},
+    [KEY_FILM] = {"film", 0, 0, NULL},         [KEY_METHOD] = {"method", 0, 0, method_words},
+    [KEY_HALF] = {"half", 0, 0, NULL},         [KEY_COUNT] = {"count", 0, 1, NULL},
 };
 
 const char *checkop_op_name(checkop_op op)
@@ -182,8 +165,8 @@ double checkop_shape_macs(const checkop_shape *shape)
 void checkop_shape_reduce(checkop_shape *shape, double macs)
 {
     int *v = shape->v;
-    const bool map = shape->op == CHECKOP_CONV_SPACE || shape->op == CHECKOP_CONV_TIME ||
-                     shape->op == CHECKOP_CONV_WINDOW;
+    const bool map =
+        shape->op == CHECKOP_CONV_SPACE || shape->op == CHECKOP_CONV_TIME || shape->op == CHECKOP_CONV_WINDOW;
     while (checkop_shape_macs(shape) > macs) {
         if (map && v[KEY_FRAMES] > 3)
             v[KEY_FRAMES] = 3;

@@ -2,7 +2,7 @@
  * output pixels. Tasks divide pixels and panels, so that few pixels still read the weights once and by all threads. */
 #include "compute/blocked/blocked.h"
 
-enum { WINDOW_PIXELS = 256, WINDOW_TASKS_PER_THREAD = 8 };
+enum { WINDOW_PIXELS = 240, WINDOW_TASKS_PER_THREAD = 8 }; /* a multiple of every TILE_ROWS */
 
 struct window_loop {
     const vipo_compute *compute;
@@ -39,9 +39,9 @@ static void window_task(void *arg, int i, int thread)
         const int p = first + r;
         const size_t x = (size_t)(p % args->width), y = (size_t)(p / args->width % args->height);
         const size_t sample = (size_t)(p / args->width / args->height), stride = (size_t)args->stride;
-        x_rows[r] = (ptrdiff_t)((sample * args->x.sample + y * stride * args->x.row +
-                                 x * stride * args->x.pixel) *
-                                sizeof(float));
+        x_rows[r] =
+            (ptrdiff_t)((sample * args->x.sample + y * stride * args->x.row + x * stride * args->x.pixel) *
+                        sizeof(float));
         y_rows[r] =
             (ptrdiff_t)((sample * args->y.sample + y * args->y.row + x * args->y.pixel) * sizeof(float));
     }

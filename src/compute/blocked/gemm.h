@@ -10,7 +10,7 @@
 enum {
     PANEL = 2 * LANES,               /* columns of a panel; the last may be LANES wide */
     TILE_ROWS = LANES == 16 ? 8 : 6, /* rows held in registers */
-    CHUNK_K = 1024,    /* depth whose panel piece shares L2 with the inputs; bounds rounding too */
+    CHUNK_K = 1024, /* depth whose panel piece shares L2 with the inputs; bounds rounding too */
     GEMM_SEGMENTS = VIPO_MAX_WINDOW, /* or three frames and two skip sources */
 };
 

@@ -35,7 +35,8 @@ static void group_stats(const vipo_norm_act *args, const float *x, int width, do
             float s[LANES], q[LANES];
             vfloat lane_sum = v_zero(), lane_squares = v_zero();
             for (int p = first; p < end; p++) {
-                const vfloat d = v_sub(load_channels(x + (size_t)p * stride + (size_t)c, lanes), v_set(pivot));
+                const vfloat d =
+                    v_sub(load_channels(x + (size_t)p * stride + (size_t)c, lanes), v_set(pivot));
                 lane_sum = v_add(lane_sum, d);
                 lane_squares = v_fma(d, d, lane_squares);
             }
@@ -108,13 +109,12 @@ static void norm_act_group(void *arg, int i, int thread)
     for (int c = first; c < end; c += LANES) {
         const int lanes = least(end - c, LANES);
         const size_t film = (size_t)sample * args->film_stride + (size_t)c;
-        const struct coefficients k = {
-            v_set((float)mean),
-            v_set((float)(mean - (double)(float)mean)),
-            v_mul(v_load_n(args->gamma + c, lanes), v_set((float)rstd)),
-            v_load_n(args->beta + c, lanes),
-            args->factor ? v_load_n(args->factor + film, lanes) : v_set(1),
-            args->summand ? v_load_n(args->summand + film, lanes) : v_zero()};
+        const struct coefficients k = {v_set((float)mean),
+                                       v_set((float)(mean - (double)(float)mean)),
+                                       v_mul(v_load_n(args->gamma + c, lanes), v_set((float)rstd)),
+                                       v_load_n(args->beta + c, lanes),
+                                       args->factor ? v_load_n(args->factor + film, lanes) : v_set(1),
+                                       args->summand ? v_load_n(args->summand + film, lanes) : v_zero()};
         map_channels(args, sample, c, lanes, &k);
     }
 }

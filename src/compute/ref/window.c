@@ -19,9 +19,9 @@ static void conv_window_pixel(void *arg, int i, int thread)
     const struct ref_task *task = arg;
     const vipo_conv_window *args = task->args;
     const vipo_packed *weights = args->weights;
-    const int x = i % args->width, y = i / args->width % args->height, sample = i / args->width / args->height;
-    const size_t in = (size_t)weights->in, out = (size_t)weights->out,
-                 run = in / (size_t)args->kernel_height;
+    const int x = i % args->width, y = i / args->width % args->height,
+              sample = i / args->width / args->height;
+    const size_t in = (size_t)weights->in, out = (size_t)weights->out, run = in / (size_t)args->kernel_height;
     double *sum = vipo_compute_scratch(task->compute, thread);
     double *window = sum + out;
     for (size_t o = 0; o < out; o++) sum[o] = (double)weights->bias[o];
