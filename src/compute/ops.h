@@ -184,10 +184,10 @@ typedef struct vipo_layer_norm {
 
 /* Where the pixels of maps lie: pixel (y, x) of sample s begins at data + s * sample + y * row + x * pixel, in floats. So
  * a map may lie inside of a larger one, with a border that stays zero, or beside another along its channels. */
-typedef struct vipo_grid {
+typedef struct vipo_raster {
     float *data;
     size_t sample, row, pixel;
-} vipo_grid;
+} vipo_raster;
 
 enum { VIPO_MAX_WINDOW = 7 }; /* rows of a window */
 
@@ -198,9 +198,9 @@ typedef struct vipo_conv_window {
     int samples, height, width; /* of the output */
     int kernel_height;          /* 1..VIPO_MAX_WINDOW */
     int stride;
-    vipo_grid x;
+    vipo_raster x;
     const vipo_packed *weights; /* LINEAR: [out][kernel height][kernel width][channels] */
-    vipo_grid y;
+    vipo_raster y;
 } vipo_conv_window;
 
 /* y = last(factor * act(GroupNorm(x)) + summand + residual), channel by channel. */
@@ -212,9 +212,9 @@ typedef struct vipo_norm_act {
     vipo_activation activation;
     const float *factor, *summand; /* [samples][film_stride], channels of it used; each NULL: none */
     size_t film_stride;
-    vipo_grid residual; /* data NULL: none */
+    vipo_raster residual; /* data NULL: none */
     vipo_activation last;
-    vipo_grid y;
+    vipo_raster y;
 } vipo_norm_act;
 
 /* ---- the table -------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nets/grid.h"
+#include "nets/raster.h"
 
 enum { COLOURS = 3, NAME_ROOM = 192 };
 
@@ -172,7 +172,7 @@ static int stem_border(const vipo_image_encoder *e)
 
 size_t vipo_image_encoder_memory(const vipo_image_encoder *e, int samples)
 {
-    const size_t picture = vipo_grid_floats(e->config.height, e->config.width, COLOURS, stem_border(e));
+    const size_t picture = vipo_raster_floats(e->config.height, e->config.width, COLOURS, stem_border(e));
     return (size_t)samples * (MAPS * e->map_floats + keypoint_floats(e) + picture);
 }
 
@@ -239,8 +239,8 @@ static void norm(const vipo_image_encoder *e, const vipo_image_encoder_run *run,
                           .beta = norm_->beta,
                           .x = x,
                           .last = last,
-                          .y = vipo_grid_dense(y, height, width, channels)};
-    if (residual) args.residual = vipo_grid_dense(residual, height, width, channels);
+                          .y = vipo_raster_dense(y, height, width, channels)};
+    if (residual) args.residual = vipo_raster_dense(residual, height, width, channels);
     run->compute->ops->norm_act(run->compute, &args);
 }
 
@@ -273,7 +273,7 @@ static void pool_row(void *arg, int i, int thread)
 }
 
 static void window(const vipo_compute *compute, const vipo_packed *weights, int samples, int height,
-                   int width, int kernel_height, int stride, vipo_grid x, vipo_grid y)
+                   int width, int kernel_height, int stride, vipo_raster x, vipo_raster y)
 {
     const vipo_conv_window args = {.samples = samples,
                                    .height = height,
@@ -290,15 +290,15 @@ static void window(const vipo_compute *compute, const vipo_packed *weights, int 
 struct maps {
     float *x, *y, *work; /* input of a block, and two more */
     float *keypoints;
-    vipo_grid picture;
+    vipo_raster picture;
 };
 
 static vipo_status dump_map(const vipo_image_encoder_run *run, const char *name, float *map, int height,
                             int width, int channels, vipo_error *error)
 {
-    const vipo_grid grid = vipo_grid_dense(map, height, width, channels);
-    return vipo_grid_dump(run->dump, run->dump_user, run->dump_prefix, name, &grid, 4, run->samples, height,
-                          width, channels, error);
+    const vipo_raster raster = vipo_raster_dense(map, height, width, channels);
+    return vipo_raster_dump(run->dump, run->dump_user, run->dump_prefix, name, &raster, 4, run->samples,
+                            height, width, channels, error);
 }
 
 /* Picture -> maps.x. */
@@ -315,8 +315,8 @@ static vipo_status run_stem(const vipo_image_encoder *e, const vipo_image_encode
             for (size_t i = 0; i < line; i++) to[i] = from[i] * 2 - 1;
         }
     window(run->compute, e->stem, run->samples, height, width, c->stem_kernel, 2,
-           vipo_grid_moved(m->picture, -border, -border),
-           vipo_grid_dense(m->y, height, width, c->stem_channels));
+           vipo_raster_moved(m->picture, -border, -border),
+           vipo_raster_dense(m->y, height, width, c->stem_channels));
     VIPO_TRY(dump_map(run, "conv1", m->y, height, width, c->stem_channels, error));
     norm(e, run, &e->stem_norm, height, width, c->stem_channels, m->y, NULL, VIPO_ACT_NONE, m->y);
     VIPO_TRY(dump_map(run, "gn1", m->y, height, width, c->stem_channels, error));
@@ -341,8 +341,8 @@ static void run_block(const vipo_image_encoder *e, const vipo_image_encoder_run 
     if (b->skip) {
         skip = m->work;
         window(compute, b->skip, n, height, width, 1, b->stride,
-               vipo_grid_dense(m->x, b->height, b->width, b->in),
-               vipo_grid_dense(skip, height, width, b->out));
+               vipo_raster_dense(m->x, b->height, b->width, b->in),
+               vipo_raster_dense(skip, height, width, b->out));
         norm(e, run, &b->skip_norm, height, width, b->out, skip, NULL, VIPO_ACT_NONE, skip);
     }
     norm(e, run, &b->norm[1], height, width, b->out, m->y, skip, VIPO_ACT_RELU, m->x);
@@ -400,8 +400,8 @@ vipo_status vipo_image_encoder_forward(const vipo_image_encoder *e, const vipo_i
     const int last = c->widths[c->stages - 1], points = 2 * c->keypoints;
     struct maps m = {.x = run->memory, .y = run->memory + size, .work = run->memory + 2 * size};
     m.keypoints = run->memory + MAPS * size;
-    m.picture =
-        vipo_grid_inside(m.keypoints + n * keypoint_floats(e), c->height, c->width, COLOURS, stem_border(e));
+    m.picture = vipo_raster_inside(m.keypoints + n * keypoint_floats(e), c->height, c->width, COLOURS,
+                                   stem_border(e));
     VIPO_TRY(run_stem(e, run, &m, error));
     for (int i = 0; i < e->n_blocks; i++) {
         const vipo_encoder_block *b = &e->blocks[i];
@@ -413,15 +413,15 @@ vipo_status vipo_image_encoder_forward(const vipo_image_encoder *e, const vipo_i
                           b->stride == 2 ? halved(b->width) : b->width, b->out, error));
     }
     window(run->compute, e->keypoints, run->samples, e->height, e->width, 1, 1,
-           vipo_grid_dense(m.x, e->height, e->width, last),
-           vipo_grid_dense(m.y, e->height, e->width, c->keypoints));
+           vipo_raster_dense(m.x, e->height, e->width, last),
+           vipo_raster_dense(m.y, e->height, e->width, c->keypoints));
     VIPO_TRY(dump_map(run, "kp_logits", m.y, e->height, e->width, c->keypoints, error));
     for (size_t s = 0; s < n; s++)
         expect_places(e, m.y + s * (size_t)(e->height * e->width * c->keypoints),
                       m.keypoints + s * (size_t)points);
     VIPO_TRY(dump_rows(run, "keypoints", m.keypoints, (size_t)points, c->keypoints, 2, error));
-    const vipo_grid features = {run->features, run->feature_stride, 0, run->feature_stride};
-    window(run->compute, e->linear, run->samples, 1, 1, 1, 1, vipo_grid_dense(m.keypoints, 1, 1, points),
+    const vipo_raster features = {run->features, run->feature_stride, 0, run->feature_stride};
+    window(run->compute, e->linear, run->samples, 1, 1, 1, 1, vipo_raster_dense(m.keypoints, 1, 1, points),
            features);
     return dump_rows(run, "feature", run->features, run->feature_stride, c->feature_size, 1, error);
 }

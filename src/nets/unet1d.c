@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "nets/grid.h"
+#include "nets/raster.h"
 
 enum { NAME_ROOM = 192, STEP_WIDENING = 4 };
 
@@ -21,7 +21,7 @@ typedef struct loader {
 static size_t padded_map(vipo_unet1d *unet, int length, int channels)
 {
     const size_t place = unet->padded;
-    unet->padded += vipo_grid_floats(1, length, channels, unet->border);
+    unet->padded += vipo_raster_floats(1, length, channels, unet->border);
     return place;
 }
 
@@ -251,16 +251,16 @@ typedef struct pass {
 } pass;
 
 /* The padded map at a place; all samples of a map lie together. */
-static vipo_grid padded(const pass *p, size_t place, int length, int channels)
+static vipo_raster padded(const pass *p, size_t place, int length, int channels)
 {
-    return vipo_grid_inside(p->run->memory + place * (size_t)p->run->samples, 1, length, channels,
-                            p->unet->border);
+    return vipo_raster_inside(p->run->memory + place * (size_t)p->run->samples, 1, length, channels,
+                              p->unet->border);
 }
 
-static vipo_status dump(const pass *p, const char *name, const vipo_grid *grid, int length, int channels)
+static vipo_status dump(const pass *p, const char *name, const vipo_raster *raster, int length, int channels)
 {
-    return vipo_grid_dump(p->run->dump, p->run->dump_user, p->run->dump_prefix, name, grid, 3,
-                          p->run->samples, 1, length, channels, p->error);
+    return vipo_raster_dump(p->run->dump, p->run->dump_user, p->run->dump_prefix, name, raster, 3,
+                            p->run->samples, 1, length, channels, p->error);
 }
 
 static vipo_status dump_vector(const pass *p, const char *name, const float *vector, int n)
@@ -278,22 +278,22 @@ static vipo_status dump_vector(const pass *p, const char *name, const float *vec
 }
 
 /* y(l) = W x(stride l + offset ...) for `length` outputs. */
-static void convolve(const pass *p, const vipo_packed *weights, int length, int stride, vipo_grid x,
-                     int offset, vipo_grid y)
+static void convolve(const pass *p, const vipo_packed *weights, int length, int stride, vipo_raster x,
+                     int offset, vipo_raster y)
 {
     const vipo_conv_window args = {.samples = p->run->samples,
                                    .height = 1,
                                    .width = length,
                                    .kernel_height = 1,
                                    .stride = stride,
-                                   .x = vipo_grid_moved(x, 0, offset),
+                                   .x = vipo_raster_moved(x, 0, offset),
                                    .weights = weights,
                                    .y = y};
     p->run->compute->ops->conv_window(p->run->compute, &args);
 }
 
 static vipo_norm_act mish_norm(const pass *p, int length, int channels, const float *gamma, const float *beta,
-                               const float *x, vipo_grid y)
+                               const float *x, vipo_raster y)
 {
     return (vipo_norm_act){.samples = p->run->samples,
                            .height = 1,
@@ -313,20 +313,20 @@ static vipo_status dump_film(const pass *p, const vipo_unet1d_block *b)
     if (!p->run->dump) return VIPO_OK;
     char name[40];
     snprintf(name, sizeof name, "%s.film", b->name);
-    const vipo_grid grid = {p->films + b->film, p->unet->film_total, 0, 0};
-    return dump(p, name, &grid, 1, b->out * (p->unet->config.scale ? 2 : 1));
+    const vipo_raster raster = {p->films + b->film, p->unet->film_total, 0, 0};
+    return dump(p, name, &raster, 1, b->out * (p->unet->config.scale ? 2 : 1));
 }
 
 /* out = Mish(GN(conv(film(Mish(GN(conv(in))))))) + residual(in), where in is the block's own padded map. */
-static vipo_status run_block(const pass *p, const vipo_unet1d_block *b, vipo_grid out)
+static vipo_status run_block(const pass *p, const vipo_unet1d_block *b, vipo_raster out)
 {
     const vipo_unet1d *unet = p->unet;
     const vipo_ops *ops = p->run->compute->ops;
     const int pad = unet->config.kernel / 2;
-    const vipo_grid in = padded(p, b->input, b->length, b->in),
-                    middle = padded(p, b->middle, b->length, b->out);
-    const vipo_grid sum = vipo_grid_dense(p->dense[0], 1, b->length, b->out);
-    const vipo_grid skip = vipo_grid_dense(p->dense[1], 1, b->length, b->out);
+    const vipo_raster in = padded(p, b->input, b->length, b->in),
+                      middle = padded(p, b->middle, b->length, b->out);
+    const vipo_raster sum = vipo_raster_dense(p->dense[0], 1, b->length, b->out);
+    const vipo_raster skip = vipo_raster_dense(p->dense[1], 1, b->length, b->out);
     char name[40];
 
     convolve(p, b->conv[0], b->length, 1, in, -pad, sum);
@@ -390,7 +390,7 @@ static vipo_status condition(const pass *p)
 }
 
 /* Input of the block at a place in the list, or of what follows the last one. */
-static vipo_grid input_of(const pass *p, int i)
+static vipo_raster input_of(const pass *p, int i)
 {
     const vipo_unet1d *unet = p->unet;
     if (i == unet->n_blocks) return padded(p, unet->last_input, unet->config.horizon, unet->config.widths[0]);
@@ -398,13 +398,13 @@ static vipo_grid input_of(const pass *p, int i)
 }
 
 /* The second half of what up module i takes: the output of its level on the way down. */
-static vipo_grid skip_of(const pass *p, int level)
+static vipo_raster skip_of(const pass *p, int level)
 {
     const vipo_unet1d_config *c = &p->unet->config;
     const int up = c->levels - 1 - level;
-    vipo_grid grid = input_of(p, 2 * c->levels + 2 + 2 * up);
-    grid.data += c->widths[level];
-    return grid;
+    vipo_raster raster = input_of(p, 2 * c->levels + 2 + 2 * up);
+    raster.data += c->widths[level];
+    return raster;
 }
 
 static vipo_status run_down(const pass *p)
@@ -415,15 +415,15 @@ static vipo_status run_down(const pass *p)
         const bool last = level + 1 == c->levels;
         const int length = c->horizon >> level, width = c->widths[level], next = 2 * level + 2;
         VIPO_TRY(run_block(p, &unet->blocks[next - 2], input_of(p, next - 1)));
-        const vipo_grid out = last ? input_of(p, next) : padded(p, unet->down[level].input, length, width);
+        const vipo_raster out = last ? input_of(p, next) : padded(p, unet->down[level].input, length, width);
         VIPO_TRY(run_block(p, &unet->blocks[next - 1], out));
         if (level > 0) { /* the first one is never taken up again */
-            const vipo_grid skip = skip_of(p, level);
-            vipo_grid_copy(&skip, &out, p->run->samples, 1, length, width);
+            const vipo_raster skip = skip_of(p, level);
+            vipo_raster_copy(&skip, &out, p->run->samples, 1, length, width);
         }
         if (last) break;
         char name[24];
-        const vipo_grid half = input_of(p, next);
+        const vipo_raster half = input_of(p, next);
         convolve(p, unet->down[level].weights[0], length / 2, 2, out, -1, half);
         snprintf(name, sizeof name, "down%d.down", level);
         VIPO_TRY(dump(p, name, &half, length / 2, width));
@@ -438,11 +438,11 @@ static vipo_status run_up(const pass *p)
     for (int i = 0; i + 1 < c->levels; i++) {
         const int level = c->levels - 1 - i, length = c->horizon >> level, width = c->widths[level - 1];
         const int first = 2 * c->levels + 2 + 2 * i;
-        const vipo_grid out = padded(p, unet->up[i].input, length, width);
+        const vipo_raster out = padded(p, unet->up[i].input, length, width);
         VIPO_TRY(run_block(p, &unet->blocks[first], input_of(p, first + 1)));
         VIPO_TRY(run_block(p, &unet->blocks[first + 1], out));
-        const vipo_grid whole = input_of(p, first + 2);
-        vipo_grid every = whole; /* second step */
+        const vipo_raster whole = input_of(p, first + 2);
+        vipo_raster every = whole; /* second step */
         every.pixel *= 2;
         convolve(p, unet->up[i].weights[0], length, 1, out, -1, every);
         every.data += whole.pixel;
@@ -468,23 +468,23 @@ vipo_status vipo_unet1d_forward(const vipo_unet1d *unet, const vipo_unet1d_run *
     p.films = p.mixed + n * (step + (size_t)c->condition);
     VIPO_TRY(condition(&p));
 
-    const vipo_grid x = vipo_grid_dense((float *)(uintptr_t)run->x, 1, c->horizon, c->action_dim);
-    const vipo_grid input = input_of(&p, 0);
-    vipo_grid_copy(&input, &x, run->samples, 1, c->horizon, c->action_dim);
+    const vipo_raster x = vipo_raster_dense((float *)(uintptr_t)run->x, 1, c->horizon, c->action_dim);
+    const vipo_raster input = input_of(&p, 0);
+    vipo_raster_copy(&input, &x, run->samples, 1, c->horizon, c->action_dim);
     VIPO_TRY(run_down(&p));
     const int mid = 2 * c->levels;
     VIPO_TRY(run_block(&p, &unet->blocks[mid], input_of(&p, mid + 1)));
     VIPO_TRY(run_block(&p, &unet->blocks[mid + 1], input_of(&p, mid + 2)));
     VIPO_TRY(run_up(&p));
 
-    const vipo_grid sum = vipo_grid_dense(p.dense[0], 1, c->horizon, c->widths[0]);
-    const vipo_grid middle = padded(&p, unet->last_middle, c->horizon, c->widths[0]);
+    const vipo_raster sum = vipo_raster_dense(p.dense[0], 1, c->horizon, c->widths[0]);
+    const vipo_raster middle = padded(&p, unet->last_middle, c->horizon, c->widths[0]);
     convolve(&p, unet->last_conv, c->horizon, 1, input_of(&p, unet->n_blocks), -(c->kernel / 2), sum);
     const vipo_norm_act norm =
         mish_norm(&p, c->horizon, c->widths[0], unet->last_gamma, unet->last_beta, sum.data, middle);
     run->compute->ops->norm_act(run->compute, &norm);
     VIPO_TRY(dump(&p, "final_block", &middle, c->horizon, c->widths[0]));
     convolve(&p, unet->last, c->horizon, 1, middle, 0,
-             vipo_grid_dense(run->out, 1, c->horizon, c->action_dim));
+             vipo_raster_dense(run->out, 1, c->horizon, c->action_dim));
     return VIPO_OK;
 }

@@ -440,10 +440,10 @@ static size_t open_layer_norm_call(checkop_call *call, const checkop_problem *p,
     return 0;
 }
 
-static vipo_grid grid_of(float *data, int rows, int columns, int pixel)
+static vipo_raster raster_of(float *data, int rows, int columns, int pixel)
 {
-    return (vipo_grid){data, (size_t)rows * (size_t)columns * (size_t)pixel, (size_t)columns * (size_t)pixel,
-                       (size_t)pixel};
+    return (vipo_raster){data, (size_t)rows * (size_t)columns * (size_t)pixel,
+                         (size_t)columns * (size_t)pixel, (size_t)pixel};
 }
 
 static size_t open_window_call(checkop_call *call, const checkop_problem *p, int first, int n, float *out)
@@ -459,10 +459,10 @@ static size_t open_window_call(checkop_call *call, const checkop_problem *p, int
         .width = v[KEY_WIDTH],
         .kernel_height = v[KEY_KERNEL],
         .stride = v[KEY_STRIDE],
-        .x =
-            grid_of(p->buffers[BUFFER_IN] + (size_t)first * window_input_floats(v), rows, columns, v[KEY_IN]),
+        .x = raster_of(p->buffers[BUFFER_IN] + (size_t)first * window_input_floats(v), rows, columns,
+                       v[KEY_IN]),
         .weights = &call->packed[0],
-        .y = grid_of(out, v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_OUT]),
+        .y = raster_of(out, v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_OUT]),
     };
     return call->compute.ops->conv_window_scratch(&call->u.window);
 }
@@ -488,11 +488,11 @@ static size_t open_norm_act_call(checkop_call *call, const checkop_problem *p, i
         .summand = factors ? factors + channels : NULL,
         .film_stride = film,
         .last = (vipo_activation)v[KEY_LAST],
-        .y = grid_of(out, v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_IN]),
+        .y = raster_of(out, v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_IN]),
     };
     if (v[KEY_RESIDUAL])
-        call->u.norm_act.residual = grid_of(p->buffers[BUFFER_RESIDUAL] + (size_t)first * map, v[KEY_HEIGHT],
-                                            v[KEY_WIDTH], v[KEY_IN]);
+        call->u.norm_act.residual = raster_of(p->buffers[BUFFER_RESIDUAL] + (size_t)first * map,
+                                              v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_IN]);
     return 0;
 }
 

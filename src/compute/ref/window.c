@@ -1,11 +1,12 @@
-/* Reference of the ops on grids: the definitions, sums in double. */
+/* Reference of the ops on rasters: the definitions, sums in double. */
 #include "compute/ref/ref.h"
 
 #include <math.h>
 
-static float *at(const vipo_grid *grid, int sample, int y, int x)
+static float *at(const vipo_raster *raster, int sample, int y, int x)
 {
-    return grid->data + (size_t)sample * grid->sample + (size_t)y * grid->row + (size_t)x * grid->pixel;
+    return raster->data + (size_t)sample * raster->sample + (size_t)y * raster->row +
+           (size_t)x * raster->pixel;
 }
 
 size_t vipo_ref_conv_window_scratch(const vipo_conv_window *args)

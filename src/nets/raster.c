@@ -1,27 +1,27 @@
-#include "nets/grid.h"
+#include "nets/raster.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "core/memory.h"
 
-size_t vipo_grid_floats(int height, int width, int channels, int border)
+size_t vipo_raster_floats(int height, int width, int channels, int border)
 {
     const size_t rows = (size_t)(height == 1 ? 1 : height + 2 * border);
     return rows * (size_t)(width + 2 * border) * (size_t)channels;
 }
 
-vipo_grid vipo_grid_inside(float *memory, int height, int width, int channels, int border)
+vipo_raster vipo_raster_inside(float *memory, int height, int width, int channels, int border)
 {
-    const vipo_grid grid = {.data = memory,
-                            .sample = vipo_grid_floats(height, width, channels, border),
-                            .row = (size_t)(width + 2 * border) * (size_t)channels,
-                            .pixel = (size_t)channels};
-    return vipo_grid_moved(grid, height == 1 ? 0 : border, border);
+    const vipo_raster raster = {.data = memory,
+                                .sample = vipo_raster_floats(height, width, channels, border),
+                                .row = (size_t)(width + 2 * border) * (size_t)channels,
+                                .pixel = (size_t)channels};
+    return vipo_raster_moved(raster, height == 1 ? 0 : border, border);
 }
 
-void vipo_grid_copy(const vipo_grid *to, const vipo_grid *from, int samples, int height, int width,
-                    int channels)
+void vipo_raster_copy(const vipo_raster *to, const vipo_raster *from, int samples, int height, int width,
+                      int channels)
 {
     for (int s = 0; s < samples; s++)
         for (int y = 0; y < height; y++)
@@ -32,9 +32,9 @@ void vipo_grid_copy(const vipo_grid *to, const vipo_grid *from, int samples, int
                        (size_t)channels * sizeof(float));
 }
 
-vipo_status vipo_grid_dump(vipo_dump_function dump, void *user, const char *prefix, const char *name,
-                           const vipo_grid *grid, int rank, int samples, int height, int width, int channels,
-                           vipo_error *error)
+vipo_status vipo_raster_dump(vipo_dump_function dump, void *user, const char *prefix, const char *name,
+                             const vipo_raster *raster, int rank, int samples, int height, int width,
+                             int channels, vipo_error *error)
 {
     if (!dump) return VIPO_OK;
     char full[160];
@@ -48,8 +48,8 @@ vipo_status vipo_grid_dump(vipo_dump_function dump, void *user, const char *pref
         for (int c = 0; c < channels; c++)
             for (int y = 0; y < height; y++)
                 for (int x = 0; x < width; x++)
-                    *to++ = grid->data[(size_t)s * grid->sample + (size_t)y * grid->row +
-                                       (size_t)x * grid->pixel + (size_t)c];
+                    *to++ = raster->data[(size_t)s * raster->sample + (size_t)y * raster->row +
+                                         (size_t)x * raster->pixel + (size_t)c];
     dump(user, full, &array);
     vipo_array_free(&array);
     return VIPO_OK;

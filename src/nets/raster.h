@@ -1,36 +1,36 @@
-/* Maps as grids (compute/ops.h): what networks on conv_window and norm_act share. */
-#ifndef VIPO_NETS_GRID_H
-#define VIPO_NETS_GRID_H
+/* Maps as rasters (compute/ops.h): what networks on conv_window and norm_act share. */
+#ifndef VIPO_NETS_RASTER_H
+#define VIPO_NETS_RASTER_H
 
 #include "nets/program.h"
 #include "nets/weight_store.h"
 
 /* A map of height x width pixels of `channels` floats inside a border of zeros that is `border` pixels wide; height 1 has
- * none above and below. memory has vipo_grid_floats of it per sample; the grid begins at the first pixel inside. */
-size_t vipo_grid_floats(int height, int width, int channels, int border);
-vipo_grid vipo_grid_inside(float *memory, int height, int width, int channels, int border);
+ * none above and below. memory has vipo_raster_floats of it per sample; the raster begins at the first pixel inside. */
+size_t vipo_raster_floats(int height, int width, int channels, int border);
+vipo_raster vipo_raster_inside(float *memory, int height, int width, int channels, int border);
 
 /* One without a border. */
-static inline vipo_grid vipo_grid_dense(float *memory, int height, int width, int channels)
+static inline vipo_raster vipo_raster_dense(float *memory, int height, int width, int channels)
 {
-    return vipo_grid_inside(memory, height, width, channels, 0);
+    return vipo_raster_inside(memory, height, width, channels, 0);
 }
 
-/* The grid moved by whole pixels. */
-static inline vipo_grid vipo_grid_moved(vipo_grid grid, int rows, int pixels)
+/* The raster moved by whole pixels. */
+static inline vipo_raster vipo_raster_moved(vipo_raster raster, int rows, int pixels)
 {
-    grid.data += (ptrdiff_t)grid.row * rows + (ptrdiff_t)grid.pixel * pixels;
-    return grid;
+    raster.data += (ptrdiff_t)raster.row * rows + (ptrdiff_t)raster.pixel * pixels;
+    return raster;
 }
 
-void vipo_grid_copy(const vipo_grid *to, const vipo_grid *from, int samples, int height, int width,
-                    int channels);
+void vipo_raster_copy(const vipo_raster *to, const vipo_raster *from, int samples, int height, int width,
+                      int channels);
 
 /* Hands a map to dump in PyTorch's layout: [samples][channels][height][width], or [samples][channels][width] if rank is
  * 3. The name is prefix and name. */
-vipo_status vipo_grid_dump(vipo_dump_function dump, void *user, const char *prefix, const char *name,
-                           const vipo_grid *grid, int rank, int samples, int height, int width, int channels,
-                           vipo_error *error);
+vipo_status vipo_raster_dump(vipo_dump_function dump, void *user, const char *prefix, const char *name,
+                             const vipo_raster *raster, int rank, int samples, int height, int width,
+                             int channels, vipo_error *error);
 
 /* "<name>.weight" of PyTorch's layout [out][in][height][width] (rank 4), [out][in][width] (3) or [out][in] (2), and
  * "<name>.bias" if has_bias, packed for conv_window. */
