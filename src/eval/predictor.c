@@ -4,6 +4,7 @@
 #include <string.h>
 
 static const vipo_predictor *const predictors[] = {
+    &vipo_predictor_flow,
     &vipo_predictor_expert,
 };
 enum { PREDICTORS = sizeof predictors / sizeof *predictors };

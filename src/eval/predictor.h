@@ -108,7 +108,7 @@ typedef struct vipo_predictor {
 
     /* True: a plan is made before this step's act. NULL: AVDC's rule - one at the first step, then whenever the hand has
      * moved by less than 1 mm in 15 steps since the last plan, at most 6 in all. */
-    bool (*wants_plan)(const void *session, const vipo_moment *moment, int plans);
+    bool (*wants_plan)(void *session, const vipo_moment *moment, int plans);
     /* NULL: plans are made as wants_plan says, and dropped. VIPO_NUMERIC here and in act: the episode has failed, with the
      * message as its reason, and the evaluation goes on; any other failure ends it. */
     vipo_status (*plan)(void *session, const vipo_imagined *imagined, vipo_error *error);
@@ -124,6 +124,7 @@ typedef struct vipo_predictor {
 } vipo_predictor;
 
 extern const vipo_predictor vipo_predictor_expert;
+extern const vipo_predictor vipo_predictor_flow;
 
 /* The i-th, NULL past the end. */
 const vipo_predictor *vipo_predictor_at(int i);
