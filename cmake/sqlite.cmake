@@ -1,4 +1,5 @@
-# SQLite, for the results of `vipo eval`; sets VIPO_SQLITE. Without it the command says how to get it.
+# SQLite, for the results of `vipo eval`, and OpenMPI, for `mpirun vipo eval`; sets VIPO_SQLITE and VIPO_MPI. Without them
+# the command says how to get them.
 option(VIPO_EVAL "build vipo eval and vipo report where SQLite is found" ON)
 set(VIPO_SQLITE FALSE)
 if(NOT VIPO_EVAL)
@@ -10,5 +11,16 @@ else()
     message(STATUS "evaluation: SQLite ${SQLITE_VERSION}")
   else()
     message(STATUS "evaluation: no SQLite (scripts/setup.sh installs libsqlite3-dev)")
+  endif()
+endif()
+
+set(VIPO_MPI FALSE)
+if(VIPO_SQLITE)
+  pkg_check_modules(MPI ompi-c)
+  if(MPI_FOUND)
+    set(VIPO_MPI TRUE)
+    message(STATUS "evaluation: OpenMPI ${MPI_VERSION}")
+  else()
+    message(STATUS "evaluation: no OpenMPI (scripts/setup.sh installs libopenmpi-dev)")
   endif()
 endif()

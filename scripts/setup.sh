@@ -11,8 +11,8 @@ cd "$(dirname "$0")/.."
 programs="gcc:gcc cmake:cmake ninja:ninja-build pkg-config:pkg-config python3:python3"
 libraries="libc6-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libgif-dev libavformat-dev libavcodec-dev
     libswscale-dev libavutil-dev libutf8proc-dev libpcre2-dev librandom123-dev libzip-dev libcmocka-dev"
-# OpenGL without a screen, opened at run time by `vipo sim render`; the results of `vipo eval`
-simulator_libraries="libegl1 libgl1-mesa-dri libosmesa6 libsqlite3-dev"
+# OpenGL without a screen, opened at run time by `vipo sim render`; the results of `vipo eval`, and mpirun
+simulator_libraries="libegl1 libgl1-mesa-dri libosmesa6 libsqlite3-dev libopenmpi-dev openmpi-bin"
 # `vipo flow --method dis`
 flow_libraries="g++ libopencv-core-dev libopencv-imgproc-dev libopencv-video-dev"
 # the readers of train/data, tested by tests/sim/test_reader.py

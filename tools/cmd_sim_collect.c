@@ -179,18 +179,6 @@ static void set_defaults(void *values)
     options->picture = "320x240";
 }
 
-/* Names between commas; `text` is cut up. */
-static int split(char *text, const char *names[MAX_NAMES])
-{
-    int n = 0;
-    for (char *at = text; at && n < MAX_NAMES;) {
-        names[n++] = at;
-        at = strchr(at, ',');
-        if (at) *at++ = '\0';
-    }
-    return n;
-}
-
 static json_t *result_json(const collect_options *options, const vipo_sim_collect_result *r)
 {
     json_t *const out = json_object();
@@ -239,11 +227,11 @@ static int run_lists(tool *t, collect_options *options, char *tasks, char *camer
     const char *task_names[MAX_NAMES], *camera_names[MAX_NAMES];
     vipo_sim_collect_options *const set = &options->set;
     if (strcmp(tasks, "all") != 0) {
-        set->n_tasks = split(tasks, task_names);
+        set->n_tasks = sim_split_names(tasks, task_names, MAX_NAMES);
         set->tasks = task_names;
     }
     if (strcmp(cameras, "all") != 0) {
-        set->n_cameras = split(cameras, camera_names);
+        set->n_cameras = sim_split_names(cameras, camera_names, MAX_NAMES);
         set->cameras = camera_names;
     }
     set->sim.assets = options->assets;

@@ -7,7 +7,7 @@ static const command *const commands[] = {
     &command_plan,        &command_compare,  &command_denoise,    &command_encode_text, &command_preprocess,
     &command_info,        &command_convert,  &command_calibrate,  &command_bench,       &command_flow,
     &command_motion,      &command_sim_list, &command_sim_render, &command_sim_expert,  &command_sim_replay,
-    &command_sim_collect, &command_help,     &command_version,
+    &command_sim_collect, &command_eval,     &command_eval_merge, &command_help,        &command_version,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -33,10 +33,12 @@ const command *command_find_words(int argc, char *const *argv, int *words)
     char joined[64];
     *words = 1;
     const command *const c = argc > 0 ? command_find(argv[0]) : NULL;
-    if (c || argc < 2) return c;
-    *words = 2;
+    if (argc < 2) return c;
+    /* the longer name first: "eval merge" is not "eval" with an argument */
     const int n = snprintf(joined, sizeof joined, "%s-%s", argv[0], argv[1]);
-    return n > 0 && (size_t)n < sizeof joined ? command_find(joined) : NULL;
+    const command *const longer = n > 0 && (size_t)n < sizeof joined ? command_find(joined) : NULL;
+    if (longer || !c) *words = 2;
+    return longer ? longer : c;
 }
 
 void *command_new_values(const command *c)

@@ -103,8 +103,11 @@ int main(int argc, char **argv)
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) name = "help";
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) name = "version";
     int words = 1;
-    const command *c = command_find(name);
-    if (!c) c = command_find_words(argc - 1, argv + 1, &words);
+    const command *c = command_find_words(argc - 1, argv + 1, &words);
+    if (!c) { /* --help, --version */
+        c = command_find(name);
+        words = 1;
+    }
     if (!c) return command_unknown(&t, argc - 1, argv + 1);
     return close_standard_output(c->name, run_command(c, argc - 1 - words, argv + 1 + words), pipe_action);
 }

@@ -59,8 +59,8 @@ void progress_update(progress *bar, const char *phase, double done, double total
     bar_text[BAR_WIDTH] = '\0';
     format_time(elapsed, spent, sizeof spent);
     if (share > 0) format_time(elapsed * (1 - share) / share, left, sizeof left);
-    snprintf(line, sizeof line, "%s [%s] %.0f/%.0f  %s%s%s%s", bar->phase, bar_text, done, total, spent,
-             left[0] ? ", " : "", left, left[0] ? " left" : "");
+    snprintf(line, sizeof line, "%s [%s] %.0f/%.0f  %s%s%s%s%s%s", bar->phase, bar_text, done, total, spent,
+             left[0] ? ", " : "", left, left[0] ? " left" : "", bar->note[0] ? "  " : "", bar->note);
     /* A line that wrapped could not be erased. */
     fprintf(stderr, "\r\033[K%.*s", terminal_columns() - 1, line);
     fflush(stderr);

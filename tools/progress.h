@@ -9,6 +9,7 @@ typedef struct progress {
     bool enabled;
     bool drawn;       /* a bar is on the screen */
     char phase[24];   /* the one being timed */
+    char note[48];    /* shown behind the time left; "": nothing */
     double started;   /* of the phase, seconds */
     double next_draw; /* not before this time */
 } progress;

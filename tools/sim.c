@@ -105,6 +105,17 @@ int sim_open(tool *t, const sim_inputs *inputs, vipo_sim **sim, double observati
     return tool_library_error(t, &error);
 }
 
+int sim_split_names(char *text, const char **names, int capacity)
+{
+    int n = 0;
+    for (char *at = text; at && n < capacity;) {
+        names[n++] = at;
+        at = strchr(at, ',');
+        if (at) *at++ = '\0';
+    }
+    return n;
+}
+
 bool sim_parse_size(const char *text, int *height, int *width)
 {
     char *end;

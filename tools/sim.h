@@ -22,6 +22,9 @@ int sim_open(tool *t, const sim_inputs *inputs, vipo_sim **sim, double observati
 /* The index of a profile's name, -1 if there is none. */
 int sim_profile(const char *name);
 
+/* Names between commas, at most `capacity`; `text` is cut up. Returns how many there are. */
+int sim_split_names(char *text, const char **names, int capacity);
+
 /* "640x480": width, then height. */
 bool sim_parse_size(const char *text, int *height, int *width);
 

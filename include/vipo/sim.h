@@ -89,6 +89,10 @@ VIPO_API vipo_status vipo_sim_get_state(const vipo_sim *sim,
 VIPO_API vipo_status vipo_sim_load_state(vipo_sim *sim, const char *path,
                                          double observation[VIPO_SIM_OBSERVATION], vipo_error *error);
 
+/* Puts `to` into the state of `from`, an environment of the same task and profile: what follows is the same for both. `from`
+ * may be used by another thread only once this has returned. */
+VIPO_API vipo_status vipo_sim_copy_state(vipo_sim *to, const vipo_sim *from, vipo_error *error);
+
 /* ---- 4. pictures ------------------------------------------------------------------------------ */
 
 typedef struct vipo_sim_picture {

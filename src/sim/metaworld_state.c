@@ -143,3 +143,25 @@ vipo_status vipo_sim_load_state(vipo_sim *sim, const char *path, double observat
     vipo_safetensors_close(&record);
     return status;
 }
+
+vipo_status vipo_sim_copy_state(vipo_sim *to, const vipo_sim *from, vipo_error *error)
+{
+    if (to->task != from->task || to->profile != from->profile)
+        return vipo_fail(error, VIPO_MISMATCH, "a state of %s (%s) is not one of %s (%s)", from->task->name,
+                         vipo_sim_profile_name((int)from->profile), to->task->name,
+                         vipo_sim_profile_name((int)to->profile));
+    to->ready = false;
+    VIPO_TRY(vipo_scene_copy(to->scene, from->scene, error));
+    memcpy(to->vector, from->vector, sizeof to->vector);
+    memcpy(to->hand_start, from->hand_start, sizeof to->hand_start);
+    memcpy(to->target, from->target, sizeof to->target);
+    memcpy(to->object_start, from->object_start, sizeof to->object_start);
+    memcpy(to->finger_start, from->finger_start, sizeof to->finger_start);
+    memcpy(to->site_start, from->site_start, sizeof to->site_start);
+    memcpy(to->previous, from->previous, sizeof to->previous);
+    memcpy(to->observation, from->observation, sizeof to->observation);
+    to->steps = from->steps;
+    to->unstable = from->unstable;
+    to->ready = from->ready;
+    return VIPO_OK;
+}

@@ -242,6 +242,28 @@ vipo_status vipo_scene_place(vipo_scene *scene, vipo_error *error)
     return simulate(scene, place, 0, error);
 }
 
+typedef struct copy_work {
+    vipo_scene *to;
+    const vipo_scene *from;
+} copy_work;
+
+static void copy(void *argument)
+{
+    const copy_work *const work = argument;
+    mj_copyData(work->to->data, work->to->model, work->from->data);
+}
+
+vipo_status vipo_scene_copy(vipo_scene *to, const vipo_scene *from, vipo_error *error)
+{
+    const mjModel *const a = to->model, *const b = from->model;
+    if (a->nq != b->nq || a->nv != b->nv || a->nbody != b->nbody || a->nsite != b->nsite)
+        return vipo_fail(error, VIPO_MISMATCH, "%s: the state is of another model, %s", to->path, from->path);
+    memcpy(a->body_pos, b->body_pos, (size_t)a->nbody * 3 * sizeof *a->body_pos);
+    memcpy(a->site_pos, b->site_pos, (size_t)a->nsite * 3 * sizeof *a->site_pos);
+    copy_work work = {to, from};
+    return vipo_mujoco_run(copy, &work, to->path, error);
+}
+
 vipo_status vipo_scene_find(const vipo_scene *scene, mjtObj type, const char *name, int *id,
                             vipo_error *error)
 {

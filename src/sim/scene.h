@@ -28,6 +28,9 @@ vipo_status vipo_scene_step(vipo_scene *scene, int n, vipo_error *error);
  * changes nothing for it. */
 vipo_status vipo_scene_place(vipo_scene *scene, vipo_error *error);
 
+/* The state of another scene of the same model, and where its bodies and sites are. */
+vipo_status vipo_scene_copy(vipo_scene *to, const vipo_scene *from, vipo_error *error);
+
 /* Number of the object with that name; VIPO_MISMATCH if the model has none. */
 vipo_status vipo_scene_find(const vipo_scene *scene, mjtObj type, const char *name, int *id,
                             vipo_error *error);

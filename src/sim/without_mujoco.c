@@ -104,6 +104,12 @@ vipo_status vipo_sim_load_state(vipo_sim *sim, const char *path, double observat
     return absent(error);
 }
 
+vipo_status vipo_sim_copy_state(vipo_sim *to, const vipo_sim *from, vipo_error *error)
+{
+    (void)to, (void)from;
+    return absent(error);
+}
+
 vipo_status vipo_sim_render(vipo_sim *sim, const char *camera, int height, int width, unsigned parts,
                             vipo_sim_picture *out, vipo_error *error)
 {

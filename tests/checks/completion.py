@@ -48,7 +48,7 @@ def beginning(start, words):
 CASES = [
     ([""], set(COMMANDS) | {"--help", "--version"}),
     (["pl"], {"plan"}),
-    (["e"], {"encode-text"}),
+    (["e"], {"encode-text", "eval", "eval-merge"}),
     (["zzz"], set()),
     (["plan", ""], OPTIONS["plan"]),
     (["plan", "--thr"], {"--threads", "--threshold", "--threshold-growth"}),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""symbols.py BUILD: what libvipo.so and libvipo_sim.so export is what vipo.h, action.h and sim.h declare; their objects have no
+"""symbols.py BUILD: what the libraries export is what vipo.h, action.h, sim.h and eval.h declare; their objects have no
 mutable data of their own and call nothing that ends, prints or reads the environment on behalf of the caller."""
 import glob
 import os
@@ -62,6 +62,9 @@ def main():
     for name in ("libvipo_sim.so", "without_mujoco/libvipo_sim.so"):
         if os.path.exists(os.path.join(build, name)):  # the second only beside one with MuJoCo
             problems += check_exports(os.path.join(build, name), "sim.h")
+    for name in ("libvipo_eval.so", "without_sqlite/libvipo_eval.so"):
+        if os.path.exists(os.path.join(build, name)):
+            problems += check_exports(os.path.join(build, name), "eval.h")
     objects = glob.glob(os.path.join(glob.escape(build), "CMakeFiles", "vipo_*.dir", "src", "**", "*.o"), recursive=True)
     for path in sorted(objects):
         source = "src/" + re.sub(r".*\.dir/src/(.*)\.o$", r"\1", path)
@@ -71,7 +74,7 @@ def main():
         problems += check_calls(source, path)
     if not objects:
         problems.append("no objects under %s" % build)
-    tree.finish(problems, "%d functions, %d objects" % (len(declared("vipo.h") | declared("action.h") | declared("sim.h")), len(objects)))
+    tree.finish(problems, "%d functions, %d objects" % (len(declared("vipo.h") | declared("action.h") | declared("sim.h") | declared("eval.h")), len(objects)))
 
 
 main()

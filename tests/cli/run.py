@@ -35,8 +35,8 @@ def main():
     if not options.vipo:
         parser.error("--vipo FILE is missing")
     vipo = os.path.abspath(options.vipo)
-    if options.group == "sim":
-        reason = sys.modules["cases_sim"].why_skipped(vipo)
+    if options.group in ("sim", "eval"):
+        reason = sys.modules["cases_" + options.group].why_skipped(vipo)
         if reason:
             print("skipped: %s" % reason)
             return 77

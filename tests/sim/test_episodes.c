@@ -352,13 +352,46 @@ static void test_bad_states(void **state)
     vipo_sim_close(&sim);
 }
 
+/* A copy in the middle of an episode goes on as the original does, to the bit, whatever the copy did before. */
+static void test_copied_states(void **state)
+{
+    (void)state;
+    vipo_error error = {0};
+    for (int i = 0; vipo_sim_task_name(i); i++) {
+        const vipo_sim_profile profile = i % 2 ? VIPO_SIM_AVDC_V2 : VIPO_SIM_FARAMA_V3;
+        vipo_sim *a = open_sim(vipo_sim_task_name(i), profile), *b = open_sim(vipo_sim_task_name(i), profile);
+        double observation[VIPO_SIM_OBSERVATION], action[VIPO_SIM_ACTION];
+        vipo_sim_step_result x, y;
+        assert_int_equal(vipo_sim_copy_state(b, a, &error), VIPO_OK); /* of nothing */
+        memset(action, 0, sizeof action);
+        assert_int_equal(vipo_sim_step(b, action, &y, &error), VIPO_INVALID_ARGUMENT);
+        assert_ok(vipo_sim_reset(b, 7, observation, &error), &error);
+        assert_ok(vipo_sim_reset(a, 3, observation, &error), &error);
+        memcpy(x.observation, observation, sizeof observation);
+        for (int step = 0; step < 60; step++) {
+            assert_ok(vipo_sim_expert(a, x.observation, action, &error), &error);
+            assert_ok(vipo_sim_step(a, action, &x, &error), &error);
+            if (step == 19) assert_ok(vipo_sim_copy_state(b, a, &error), &error);
+            if (step < 20) continue;
+            assert_ok(vipo_sim_step(b, action, &y, &error), &error);
+            assert_memory_equal(&x, &y, sizeof x);
+        }
+        vipo_sim *other = open_sim(vipo_sim_task_name(i ? 0 : 1), profile);
+        assert_int_equal(vipo_sim_copy_state(other, a, &error), VIPO_MISMATCH);
+        assert_non_null(strstr(error.message, "is not one of"));
+        vipo_sim_close(&a);
+        vipo_sim_close(&b);
+        vipo_sim_close(&other);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replays),        cmocka_unit_test(test_replay_differences),
         cmocka_unit_test(test_expert_actions), cmocka_unit_test(test_expert_episodes),
         cmocka_unit_test(test_expert_ends),    cmocka_unit_test(test_state_and_back),
-        cmocka_unit_test(test_bad_states),
+        cmocka_unit_test(test_bad_states),     cmocka_unit_test(test_copied_states),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
