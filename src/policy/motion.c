@@ -85,8 +85,11 @@ struct chain {
     vipo_projection camera;
     vipo_draw_source source;
     int height, width;
-    vipo_tracks tracks;
-    int32_t *pairs; /* [tries][2] */
+    vipo_tracks tracks; /* that are followed */
+    vipo_tracks chosen; /* robust: those that a motion is fitted to */
+    int used;           /* points that the last motion was fitted to */
+    double *distances;  /* [2][samples] */
+    int32_t *pairs;     /* [tries][2] */
 };
 
 /* AVDC's: what leaves the picture is held at its edge, a flow that cannot be read fails. */
@@ -112,7 +115,7 @@ static bool in_picture(const struct chain *c, const double uv[2])
     return uv[0] >= 0 && uv[0] <= c->width - 1 && uv[1] >= 0 && uv[1] <= c->height - 1;
 }
 
-/* Drops points that leave the picture or that the backward flow (NULL: there is none) does not bring back. */
+/* Marks the points that stay in the picture and that the backward flow (NULL: there is none) brings back. */
 static void warp_robust(struct chain *c, const vipo_field *flow, const vipo_field *backward)
 {
     const double most = c->options->round_trip;
@@ -129,36 +132,98 @@ static void warp_robust(struct chain *c, const vipo_field *flow, const vipo_fiel
         vipo_field_read_clamped(backward, to, moved);
         *inside = hypot(to[0] + moved[0] - uv[0], to[1] + moved[1] - uv[1]) <= most;
     }
-    vipo_tracks_keep(&c->tracks);
 }
 
-/* Follows the points into frame k + 1 and keeps those that move together. */
-static vipo_status choose(struct chain *c, const vipo_motion_request *request, int k,
-                          const double center_uv[2], bool *enough, vipo_error *error)
+/* Keeps those of `tracks` that move together in the picture. */
+static vipo_status keep_similar(struct chain *c, vipo_tracks *tracks, const double center_uv[2],
+                                vipo_error *error)
 {
-    const bool robust = c->options->sampling == VIPO_MOTION_ROBUST;
-    const int least = robust ? c->options->min_points : 1;
+    const vipo_motion_options *const o = c->options;
+    VIPO_TRY(vipo_draw_pairs(&c->source, tracks->n, o->tries, c->pairs, error));
+    vipo_ransac(tracks->uv, tracks->to, tracks->n, center_uv, c->pairs, o->tries, o->threshold,
+                tracks->inside, NULL);
+    vipo_tracks_keep(tracks);
+    return VIPO_OK;
+}
+
+static vipo_status fit(struct chain *c, const vipo_tracks *tracks, vipo_rigid_fit *out, vipo_error *error)
+{
+    return vipo_tracks_fit(tracks, &c->camera, c->options->fit, c->options->restarts, &c->source, out, error);
+}
+
+/* AVDC's: points that do not move with the others are never used again. */
+static vipo_status step_avdc(struct chain *c, const vipo_motion_request *request, const double center_uv[2],
+                             vipo_rigid_fit *out, vipo_error *error)
+{
+    const vipo_field flow = vipo_flow_frame(request->flow, c->source.frame);
+    VIPO_TRY(warp_strict(c, &flow, error));
+    const bool pairs = c->tracks.n >= 2;
+    if (pairs) VIPO_TRY(keep_similar(c, &c->tracks, center_uv, error));
+    c->used = c->tracks.n;
+    if (!pairs || c->used == 0)
+        return vipo_fail(
+            error, VIPO_NUMERIC,
+            "frame %d: %d points move together, where AVDC's sampling fails; 'robust' ends the plan",
+            c->source.frame, c->used);
+    return fit(c, &c->tracks, out, error);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Chooses, of the points inside, those that `motion` takes to where they should be: nearer than twice the median distance,
+ * but not nearer than `least_limit` asks and not further than RANSAC's threshold. Returns how many. */
+static int choose_near(struct chain *c, const double motion[16])
+{
+    static const double least_limit = 0.05;
+    vipo_tracks *const t = &c->tracks;
+    double *const distances = c->distances, *const sorted = c->distances + t->n;
+    int n = 0;
+    for (int i = 0; i < t->n; i++) {
+        double point[3], uv[2];
+        if (!t->inside[i]) continue;
+        vipo_rigid_move(motion, t->points + 3 * i, point);
+        vipo_project(&c->camera, point, uv);
+        distances[i] = hypot(uv[0] - t->to[2 * i], uv[1] - t->to[2 * i + 1]);
+        sorted[n++] = distances[i];
+    }
+    qsort(sorted, (size_t)n, sizeof *sorted, compare_doubles);
+    const double limit = fmin(c->options->threshold, fmax(least_limit, 2 * sorted[n / 2]));
+    c->chosen.n = 0;
+    for (int i = 0; i < t->n; i++)
+        if (t->inside[i] && distances[i] < limit) vipo_tracks_add(&c->chosen, t, i);
+    return c->chosen.n;
+}
+
+/* Points are outliers of a frame, not for ever: the rigid motion moves them all. RANSAC's similarity only begins; what the
+ * object's own motion explains is chosen anew and fitted again, so that neither parallax nor the soft flow at the
+ * silhouette decides. */
+static vipo_status step_robust(struct chain *c, const vipo_motion_request *request, const double center_uv[2],
+                               vipo_rigid_fit *out, bool *enough, vipo_error *error)
+{
+    enum { REFITS = 3 };
+    const int k = c->source.frame, least = c->options->min_points;
     const vipo_field flow = vipo_flow_frame(request->flow, k);
-    vipo_tracks *const tracks = &c->tracks;
-    if (robust) {
-        const vipo_field backward = request->backward ? vipo_flow_frame(request->backward, k) : flow;
-        warp_robust(c, &flow, request->backward ? &backward : NULL);
-    } else {
-        VIPO_TRY(warp_strict(c, &flow, error));
+    const vipo_field backward = request->backward ? vipo_flow_frame(request->backward, k) : flow;
+    warp_robust(c, &flow, request->backward ? &backward : NULL);
+    vipo_tracks_select(&c->tracks, &c->chosen);
+    *enough = c->chosen.n >= least;
+    if (!*enough) return VIPO_OK;
+    VIPO_TRY(keep_similar(c, &c->chosen, center_uv, error));
+    c->used = c->chosen.n;
+    *enough = c->used >= least;
+    if (!*enough) return VIPO_OK;
+    VIPO_TRY(fit(c, &c->chosen, out, error));
+    for (int r = 0; r < REFITS && choose_near(c, out->motion) >= least; r++) {
+        const int iterations = out->iterations;
+        c->used = c->chosen.n;
+        VIPO_TRY(fit(c, &c->chosen, out, error));
+        out->iterations += iterations;
     }
-    *enough = tracks->n >= (least > 2 ? least : 2);
-    if (*enough) {
-        VIPO_TRY(vipo_draw_pairs(&c->source, tracks->n, c->options->tries, c->pairs, error));
-        vipo_ransac(tracks->uv, tracks->to, tracks->n, center_uv, c->pairs, c->options->tries,
-                    c->options->threshold, tracks->inside, NULL);
-        vipo_tracks_keep(tracks);
-        *enough = tracks->n >= least;
-    }
-    if (*enough || robust) return VIPO_OK;
-    return vipo_fail(error, VIPO_NUMERIC,
-                     "frame %d: %d points move together, where AVDC's sampling fails; 'robust' "
-                     "ends the plan",
-                     k, tracks->n);
+    return VIPO_OK;
 }
 
 /* From frame k to the next; center is moved along. *enough false: the plan ends before this step. */
@@ -167,14 +232,16 @@ static vipo_status step(struct chain *c, const vipo_motion_request *request, int
 {
     vipo_rigid_fit found;
     c->source.frame = k;
+    *enough = true;
     vipo_project(&c->camera, center, out->center_uv);
-    VIPO_TRY(choose(c, request, k, out->center_uv, enough, error));
+    if (c->options->sampling == VIPO_MOTION_AVDC)
+        VIPO_TRY(step_avdc(c, request, out->center_uv, &found, error));
+    else
+        VIPO_TRY(step_robust(c, request, out->center_uv, &found, enough, error));
     if (!*enough) return VIPO_OK;
-    VIPO_TRY(vipo_tracks_fit(&c->tracks, &c->camera, c->options->fit, c->options->restarts, &c->source,
-                             &found, error));
     memcpy(out->motion, found.motion, sizeof out->motion);
     vipo_rigid_to_parameters(found.motion, out->parameters);
-    out->points = c->tracks.n;
+    out->points = c->used;
     out->iterations = found.iterations;
     out->loss = found.loss;
     vipo_rigid_move(found.motion, center, center);
@@ -216,7 +283,8 @@ static vipo_status solve(struct chain *c, vipo_samples *samples, const vipo_moti
     out->steps = calloc(frames, sizeof *out->steps);
     out->subgoals = calloc(frames + 1, sizeof *out->subgoals);
     c->pairs = malloc(2 * (size_t)o->tries * sizeof *c->pairs);
-    if (!out->steps || !out->subgoals || !c->pairs)
+    c->distances = malloc(2 * (size_t)o->samples * sizeof *c->distances);
+    if (!out->steps || !out->subgoals || !c->pairs || !c->distances)
         return vipo_fail_memory(error, frames * sizeof *out->steps + 2 * (size_t)o->tries * sizeof *c->pairs,
                                 "motions");
     VIPO_TRY(vipo_samples_draw(request->mask, &depth, &c->camera, rule, o->depth_jump, o->samples, &c->source,
@@ -227,6 +295,7 @@ static vipo_status solve(struct chain *c, vipo_samples *samples, const vipo_moti
         return VIPO_OK;
     }
     VIPO_TRY(vipo_tracks_open(&c->tracks, samples->points, samples->uv, samples->n, error));
+    VIPO_TRY(vipo_tracks_open(&c->chosen, samples->points, samples->uv, samples->n, error));
     vipo_samples_grasp(samples, &c->camera, c->tracks.to, out->grasp); /* `to` is not in use yet */
     return follow(c, request, out, error);
 }
@@ -250,8 +319,10 @@ vipo_status vipo_motion_solve(const vipo_motion_request *request, const vipo_mot
     c.width = (int)request->depth->shape[1];
     const vipo_status status = solve(&c, &samples, request, out, error);
     vipo_tracks_close(&c.tracks);
+    vipo_tracks_close(&c.chosen);
     vipo_samples_free(&samples);
     free(c.pairs);
+    free(c.distances);
     if (status != VIPO_OK)
         vipo_motion_free(out);
     else

@@ -4,34 +4,53 @@
 #include <stdlib.h>
 #include <string.h>
 
-vipo_status vipo_tracks_open(vipo_tracks *out, double *points, double *uv, int n, vipo_error *error)
+vipo_status vipo_tracks_open(vipo_tracks *out, const double *points, const double *uv, int n,
+                             vipo_error *error)
 {
-    *out = (vipo_tracks){.points = points, .uv = uv, .n = n};
-    out->to = malloc(2 * (size_t)n * sizeof *out->to);
-    out->inside = malloc((size_t)n * sizeof *out->inside);
-    if (out->to && out->inside) return VIPO_OK;
-    vipo_tracks_close(out);
-    return vipo_fail_memory(error, (size_t)n * (2 * sizeof *out->to + sizeof *out->inside), "tracks");
+    const size_t count = (size_t)n;
+    *out = (vipo_tracks){.n = n};
+    out->points = malloc(3 * count * sizeof *out->points);
+    out->uv = malloc(2 * count * sizeof *out->uv);
+    out->to = malloc(2 * count * sizeof *out->to);
+    out->inside = malloc(count * sizeof *out->inside);
+    if (!out->points || !out->uv || !out->to || !out->inside) {
+        vipo_tracks_close(out);
+        return vipo_fail_memory(error, count * (7 * sizeof(double) + sizeof(bool)), "tracks");
+    }
+    memcpy(out->points, points, 3 * count * sizeof *points);
+    memcpy(out->uv, uv, 2 * count * sizeof *uv);
+    for (int i = 0; i < n; i++) out->inside[i] = true;
+    return VIPO_OK;
 }
 
 void vipo_tracks_close(vipo_tracks *tracks)
 {
+    free(tracks->points);
+    free(tracks->uv);
     free(tracks->to);
     free(tracks->inside);
     memset(tracks, 0, sizeof *tracks);
 }
 
+void vipo_tracks_add(vipo_tracks *out, const vipo_tracks *from, int i)
+{
+    memmove(out->uv + 2 * out->n, from->uv + 2 * i, 2 * sizeof *out->uv);
+    memmove(out->to + 2 * out->n, from->to + 2 * i, 2 * sizeof *out->to);
+    memmove(out->points + 3 * out->n, from->points + 3 * i, 3 * sizeof *out->points);
+    out->n++;
+}
+
+void vipo_tracks_select(const vipo_tracks *tracks, vipo_tracks *out)
+{
+    const int n = tracks->n;
+    out->n = 0;
+    for (int i = 0; i < n; i++)
+        if (tracks->inside[i]) vipo_tracks_add(out, tracks, i);
+}
+
 void vipo_tracks_keep(vipo_tracks *tracks)
 {
-    int kept = 0;
-    for (int i = 0; i < tracks->n; i++) {
-        if (!tracks->inside[i]) continue;
-        memmove(tracks->uv + 2 * kept, tracks->uv + 2 * i, 2 * sizeof *tracks->uv);
-        memmove(tracks->to + 2 * kept, tracks->to + 2 * i, 2 * sizeof *tracks->to);
-        memmove(tracks->points + 3 * kept, tracks->points + 3 * i, 3 * sizeof *tracks->points);
-        kept++;
-    }
-    tracks->n = kept;
+    vipo_tracks_select(tracks, tracks);
 }
 
 void vipo_tracks_move(vipo_tracks *tracks, const vipo_projection *camera, const double motion[16])

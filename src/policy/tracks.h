@@ -14,9 +14,15 @@ typedef struct vipo_tracks {
     int n;
 } vipo_tracks;
 
-/* Takes the n points of the lists, which stay the caller's, and makes the others. */
-vipo_status vipo_tracks_open(vipo_tracks *out, double *points, double *uv, int n, vipo_error *error);
+/* Copies n points; all are inside. */
+vipo_status vipo_tracks_open(vipo_tracks *out, const double *points, const double *uv, int n,
+                             vipo_error *error);
 void vipo_tracks_close(vipo_tracks *tracks);
+
+/* Copies point i to the end of out, which has room for it. */
+void vipo_tracks_add(vipo_tracks *out, const vipo_tracks *from, int i);
+/* Copies those inside into out, which has room for all; it may be the same. */
+void vipo_tracks_select(const vipo_tracks *tracks, vipo_tracks *out);
 
 /* Forgets all points but those inside. */
 void vipo_tracks_keep(vipo_tracks *tracks);

@@ -296,7 +296,7 @@ static double final_error(const geometry_case *c, const vipo_motion *motion)
 static void test_robust(void **state)
 {
     (void)state;
-    static const double most[SOLVED] = {0.002, 0.020, 0.070, 1e-9, 1e-4, 0.006};
+    static const double most[SOLVED] = {0.0003, 0.015, 0.020, 1e-9, 1e-4, 0.003};
     static const double avdc[SOLVED] = {0.0215, 0.0043, 0.0807, 0, 2e-5, 0.0154};
     for (int i = 0; i < SOLVED; i++) {
         geometry_case c;
