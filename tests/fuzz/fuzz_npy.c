@@ -5,6 +5,22 @@
 
 static const char in_path[] = "fuzz:in.npy", out_path[] = "fuzz:out.npy";
 
+/* The same numbers as doubles, which rounded are the floats. */
+static void check_matrix(const vipo_array *array)
+{
+    double values[64];
+    vipo_error error = {0};
+    const bool small = array->rank == 2 && vipo_array_size(array) <= 64;
+    const size_t rows = small ? array->shape[0] : 3, columns = small ? array->shape[1] : 4;
+    const vipo_status status = vipo_npy_read_matrix(in_path, rows, columns, values, &error);
+    FUZZ_CHECK((status == VIPO_OK) == small);
+    if (status != VIPO_OK) fuzz_check_failure(status, &error);
+    for (size_t i = 0; small && i < rows * columns; i++) {
+        const float rounded = (float)values[i];
+        FUZZ_CHECK(rounded == array->data[i] || rounded != rounded);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     vipo_error error = {0};
@@ -23,6 +39,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(again.rank == array.rank && vipo_array_size(&again) == n);
         FUZZ_CHECK(memcmp(again.shape, array.shape, sizeof array.shape) == 0);
         FUZZ_CHECK(memcmp(again.data, array.data, n * sizeof *array.data) == 0);
+        check_matrix(&array);
         vipo_array_free(&array);
         vipo_array_free(&again);
     }

@@ -52,6 +52,38 @@ static void make_safetensors(void)
                          "{\"a\":{\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[4,8]}}", 55, 8);
 }
 
+/* Draws of fuzz_motion.c's sizes: whole, without what is optional, indices that are none. */
+static void make_motion(void)
+{
+    int32_t index[20], pairs[2][5][2];
+    int64_t wide[20];
+    double jitter[20][2], starts[8][6];
+    for (int i = 0; i < 20; i++) {
+        index[i] = i * 7 % 42;
+        wide[i] = i == 19 ? 1 << 20 : index[i];
+        for (int k = 0; k < 2; k++) jitter[i][k] = (double)test_uniform(5, (uint64_t)(2 * i + k)) / 2;
+    }
+    for (int i = 0; i < 10; i++) {
+        pairs[i / 5][i % 5][0] = i;
+        pairs[i / 5][i % 5][1] = (i + 3) % 10;
+    }
+    for (int i = 0; i < 48; i++) starts[i / 6][i % 6] = 2 * (double)test_uniform(6, (uint64_t)i);
+    test_tensors tensors = {0};
+    test_tensors_add(&tensors, "draw.sample_index", "I32", 1, (const size_t[]){20}, index, sizeof index);
+    test_tensors_add(&tensors, "draw.sample_jitter", "F64", 2, (const size_t[]){20, 2}, jitter,
+                     sizeof jitter);
+    test_tensors_write(&tensors, seed_path("motion", "samples"));
+    test_tensors_add(&tensors, "draw.ransac_pairs", "I32", 3, (const size_t[]){2, 5, 2}, pairs, sizeof pairs);
+    test_tensors_add(&tensors, "draw.start_x0", "F64", 2, (const size_t[]){8, 6}, starts, sizeof starts);
+    test_tensors_write(&tensors, seed_path("motion", "all"));
+    test_tensors_free(&tensors);
+    test_tensors_add(&tensors, "draw.sample_index", "I64", 1, (const size_t[]){20}, wide, sizeof wide);
+    test_tensors_add(&tensors, "draw.sample_jitter", "F64", 2, (const size_t[]){20, 2}, jitter,
+                     sizeof jitter);
+    test_tensors_write(&tensors, seed_path("motion", "far"));
+    test_tensors_free(&tensors);
+}
+
 static void make_torch(void)
 {
     static const float values[6] = {1, 2, 3, 4, 5, 6};
@@ -256,6 +288,7 @@ static void make_all(void **state)
 {
     (void)state;
     make_safetensors();
+    make_motion();
     make_torch();
     make_nested();
     make_pickles();
