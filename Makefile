@@ -4,7 +4,7 @@
 # Tests use several threads themselves.
 TEST_JOBS ?= 2
 
-.PHONY: build demo test quick sanitize fuzz bench bench-peers bench-layers bench-sim install clean help setup
+.PHONY: build demo test quick sanitize fuzz bench bench-peers bench-layers bench-sim bench-motion install clean help setup
 
 build: setup
 	@scripts/build.sh release
@@ -48,6 +48,10 @@ bench-layers: build
 bench-sim: build
 	@scripts/bench_sim.sh
 
+MOTION_SCENES ?= 40
+bench-motion: build
+	@build/tests/motion_errors $(MOTION_SCENES)
+
 PREFIX ?= /usr/local
 install: build
 	@cmake --install build --prefix $(PREFIX)
@@ -67,6 +71,7 @@ help:
 	@echo "make fuzz       fuzz every parser for FUZZ_SECONDS=600 (FUZZ_TARGETS=\"png torch\": only some)"
 	@echo "make bench      time each kernel on the layers of the example model"
 	@echo "make bench-sim  time the simulator beside Meta-World's Python packages"
+	@echo "make bench-motion  errors and times of rigid motions on made-up scenes (MOTION_SCENES=40)"
 	@echo "make bench-peers   network steps of vipo, PyTorch, OpenVINO, ONNX Runtime in turns (PEER_MODELS=\"metaworld-64\")"
 	@echo "make bench-layers  each convolution beside oneDNN and ncnn (LAYER_MODELS=\"metaworld-64\")"
 	@echo "make install    to PREFIX (/usr/local)"

@@ -362,7 +362,7 @@ static int print_motion(tool *t, const motion_options *options, const vipo_motio
     if (t->common->json) {
         json_t *const out = json_of(options, m);
         if (options->navigation) json_object_set(out, "actions", names);
-        status = tool_print_json(t, out);
+        status = tool_print_json_digits(t, out, 17);
     } else {
         print_table(options, m);
         if (options->navigation) printf("actions");

@@ -205,9 +205,14 @@ int tool_check_outputs(tool *t, const char *const *paths, int n)
 
 int tool_print_json(tool *t, json_t *value)
 {
+    return tool_print_json_digits(t, value, 9);
+}
+
+int tool_print_json_digits(tool *t, json_t *value, int digits)
+{
     progress_erase(&t->bar);
     if (!value) return tool_fail(t, "out of memory for the results");
-    const int failed = json_dumpf(value, stdout, JSON_REAL_PRECISION(9) | JSON_ENCODE_ANY);
+    const int failed = json_dumpf(value, stdout, JSON_REAL_PRECISION((size_t)digits) | JSON_ENCODE_ANY);
     json_decref(value);
     fputc('\n', stdout);
     /* A failed write is found when standard output is closed. */

@@ -79,6 +79,8 @@ int tool_check_outputs(tool *t, const char *const *paths, int n);
 
 /* Prints one JSON value on a line of its own and releases it. */
 int tool_print_json(tool *t, json_t *value);
+/* The same with so many digits of each number, 17 for all of a double; it is 9 otherwise. */
+int tool_print_json_digits(tool *t, json_t *value, int digits);
 json_t *json_number(double value);   /* null if it is not finite */
 json_t *json_text(const char *text); /* bytes that are not UTF-8 become '?' */
 json_t *json_shape(const vipo_array *array);

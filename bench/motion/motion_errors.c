@@ -1,7 +1,9 @@
-/* motion_errors [SCENES]: errors and times of `vipo motion`'s methods on made-up scenes with known motions, as CSV. */
+/* motion_errors [SCENES]: errors and times of `vipo motion`'s methods on made-up scenes with known motions, as CSV.
+ * motion_errors --example FOLDER: writes the small scene of examples/motion. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "support/flow_scene.h"
@@ -34,7 +36,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void run(const kind *k, int scenes, bool with_reference)
+static void run(const kind *k, int scenes)
 {
     double *errors = calloc((size_t)scenes * METHODS, sizeof *errors),
            *seconds = calloc((size_t)scenes * METHODS, sizeof *seconds);
@@ -61,9 +63,7 @@ static void run(const kind *k, int scenes, bool with_reference)
             double *const at = errors + m * scenes + i;
             *at = INFINITY;
             const clock_t begun = clock();
-            if ((m == 0 && !with_reference) ||
-                vipo_motion_solve(&scene.request, &how, &motion, &error) != VIPO_OK)
-                continue;
+            if (vipo_motion_solve(&scene.request, &how, &motion, &error) != VIPO_OK) continue;
             if (motion.end == VIPO_MOTION_COMPLETE) {
                 *at = flow_scene_error(&scene, &motion);
                 complete[m]++;
@@ -75,7 +75,6 @@ static void run(const kind *k, int scenes, bool with_reference)
     }
     for (int m = 0; m < METHODS; m++) {
         double *const e = errors + m * scenes, *const s = seconds + m * scenes;
-        if (m == 0 && !with_reference) continue;
         qsort(e, (size_t)scenes, sizeof *e, compare);
         qsort(s, (size_t)scenes, sizeof *s, compare);
         printf("%s,\"%s\",%d,%d,%.2f,%.2f,%.3f\n", k->name, methods[m].name, scenes, complete[m],
@@ -86,8 +85,47 @@ static void run(const kind *k, int scenes, bool with_reference)
     free(seconds);
 }
 
+/* ---- the example ----------------------------------------------------------------------------------------- */
+
+static void write_array(const char *folder, const char *name, const vipo_array *array)
+{
+    char path[1000];
+    vipo_error error;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (vipo_npy_write(path, array, &error) == VIPO_OK) return;
+    fprintf(stderr, "%s\n", error.message);
+    exit(1);
+}
+
+static void write_example(const char *folder)
+{
+    flow_scene scene;
+    float matrix[12];
+    uint8_t *rgb;
+    char path[1000];
+    vipo_error error;
+    flow_scene_open(&scene,
+                    &(flow_scene_options){
+                        .seed = 5, .height = 48, .width = 64, .frames = 3, .translation = 0.03, .turn = 4});
+    for (int i = 0; i < 12; i++) matrix[i] = (float)scene.matrix[i];
+    write_array(folder, "depth.npy", &scene.depth);
+    write_array(folder, "flow.npy", &scene.flow);
+    write_array(folder, "matrix.npy", &(vipo_array){matrix, 2, {3, 4}});
+    rgb = malloc(48 * 64 * 3);
+    if (!rgb) exit(1);
+    for (int i = 0; i < 48 * 64 * 3; i++) rgb[i] = scene.mask[i / 3];
+    snprintf(path, sizeof path, "%s/mask.png", folder);
+    if (vipo_image_write_png(path, &(vipo_image){rgb, 48, 64}, &error) != VIPO_OK) exit(1);
+    free(rgb);
+    flow_scene_close(&scene);
+}
+
 int main(int argc, char **argv)
 {
+    if (argc == 3 && strcmp(argv[1], "--example") == 0) {
+        write_example(argv[2]);
+        return 0;
+    }
     static const kind kinds[] = {
         {"translation", {.translation = 0.02}},
         {"turn about the vertical", {.translation = 0.02, .turn = 6}},
@@ -98,6 +136,6 @@ int main(int argc, char **argv)
     };
     const int scenes = argc > 1 ? atoi(argv[1]) : 40;
     printf("scene,method,scenes,complete,median_mm,p90_mm,median_ms\n");
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) run(&kinds[i], scenes, argc <= 2);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) run(&kinds[i], scenes);
     return 0;
 }

@@ -110,7 +110,7 @@ def flat(rows):
 def against_recording(run, name, more):
     golden = read_case(name)
     found = run_json(run, files(name) + draws(name) + more)
-    near(found["grasp"], numbers(golden["grasp"]), 1e-9, "grasp")
+    near(found["grasp"], numbers(golden["grasp"]), 1e-12, "grasp")
     near(flat(found["subgoals"]), numbers(golden["subgoals"]), 1e-3, "subgoals")
     near(flat(found["center_uv"]), numbers(golden["center_uv"]), 1e-2, "center_uv")
     expect(found["inliers"] == list(numbers(golden["n_inliers"])), "inliers %r", found["inliers"])

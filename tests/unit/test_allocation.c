@@ -2,6 +2,7 @@
  * the second, the n-th request - opening a model, making a plan, writing it and converting a model fail with one line,
  * without a leak (the sanitizers watch) and with nothing left behind. The linker sends the library's requests here
  * (--wrap, tests/CMakeLists.txt). */
+#include "support/geometry.h"
 #include "support/scripted_ops.h"
 #include "support/tiny_session.h"
 
@@ -285,6 +286,51 @@ static bool choices(const char *folder, const tiny_session *session, const char 
     return went_through(status, error);
 }
 
+/* From flow to actions: draws, motions, navigation, a controller; `out` is not written. */
+static bool motion(const char *folder, const tiny_session *session, const char *out, vipo_error *error)
+{
+    (void)folder, (void)session, (void)out;
+    static const double hand[3] = {0, 0.6, 0.2};
+    const long kept = failing; /* the test's own requests go through */
+    geometry_case c;
+    failing = -1;
+    geometry_open(&c, "degenerate_5x5_mask");
+    requests = 0;
+    failing = kept;
+    vipo_motion_draws *draws = NULL;
+    vipo_motion moved = {.n_steps = 0}, walked = {.n_steps = 0};
+    vipo_flow_controller *controller = NULL;
+    vipo_motion_options options;
+    vipo_navigation_options navigation;
+    vipo_flow_controller_options patience;
+    vipo_motion_default_options(&options);
+    vipo_navigation_default_options(&navigation);
+    vipo_flow_controller_default_options(&patience);
+    vipo_status status = vipo_motion_draws_open(&draws, c.path, error);
+    options.draws = draws;
+    for (int sampling = VIPO_MOTION_AVDC; sampling >= VIPO_MOTION_ROBUST && status == VIPO_OK; sampling--) {
+        options.sampling = (vipo_motion_sampling)sampling;
+        vipo_motion_free(&moved);
+        status = vipo_motion_solve(&c.request, &options, &moved, error);
+        options.draws = NULL;
+    }
+    if (status == VIPO_OK) status = vipo_navigation_solve(&c.request, &navigation, &walked, error);
+    if (status == VIPO_OK) status = vipo_flow_controller_open(&controller, &patience, error);
+    if (status == VIPO_OK) {
+        vipo_flow_controller_observe(controller, hand);
+        status = vipo_flow_controller_plan(controller, moved.grasp, moved.steps[0].motion, 1, error);
+    }
+    const long used = requests;
+    failing = -1;
+    vipo_flow_controller_close(&controller);
+    vipo_motion_free(&walked);
+    vipo_motion_free(&moved);
+    vipo_motion_draws_close(&draws);
+    geometry_close(&c);
+    requests = used;
+    return went_through(status, error);
+}
+
 typedef bool job(const char *folder, const tiny_session *session, const char *out, vipo_error *error);
 
 /* A file, or a model folder without text encoder. */
@@ -366,6 +412,11 @@ static void test_choices(void **state)
     fail_everywhere(choices, *state, "choices", 400);
 }
 
+static void test_motion(void **state)
+{
+    fail_everywhere(motion, *state, "motion", 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_conversion),
         cmocka_unit_test(test_calibration),
         cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_motion),
     };
     return cmocka_run_group_tests(tests, tiny_session_open, tiny_session_close);
 }
