@@ -251,7 +251,7 @@ static void describe_plan(const vipo_evaluation *e, json_t *into)
     json_object_set_new(into, "plan", json_string(plan_names[e->plan]));
     if (e->plan == VIPO_PLAN_NONE) return;
     describe_frames(e, into);
-    if (!e->predictor->wants_plan) json_object_set_new(into, "patience", json_integer(o->patience));
+    json_object_set_new(into, "patience", json_integer(o->patience));
     json_object_set_new(
         into, "max_plans",
         json_integer(o->max_plans || e->predictor->wants_plan ? o->max_plans : VIPO_AVDC_PLANS));
@@ -347,7 +347,11 @@ static vipo_status load_predictor(vipo_evaluation *e, vipo_error *error)
                          "policy %s needs a model of its own (--predictor-file)", predictor->name);
     VIPO_TRY(vipo_setting_list_parse(&e->predictor_settings, "--predictor-settings", o->predictor_settings,
                                      error));
-    const vipo_predictor_options options = {o->predictor_file, &e->predictor_settings, e->threads};
+    const vipo_predictor_options options = {.file = o->predictor_file,
+                                            .settings = &e->predictor_settings,
+                                            .threads = e->threads,
+                                            .patience = o->patience,
+                                            .max_plans = o->max_plans ? o->max_plans : VIPO_AVDC_PLANS};
     if (predictor->load) VIPO_TRY(predictor->load(&e->predictor_model, &options, error));
     return vipo_setting_list_finish(&e->predictor_settings, error);
 }

@@ -32,6 +32,7 @@ typedef struct vipo_predictor_options {
     const char *file;            /* --predictor-file: a folder or a file; NULL: none was given */
     vipo_setting_list *settings; /* --predictor-settings; never NULL */
     int threads;                 /* that a session may use */
+    int patience, max_plans;     /* for a rule of replanning of its own, as AVDC's at wants_plan */
 } vipo_predictor_options;
 
 /* A part of a picture, in its pixels. */

@@ -57,9 +57,7 @@ static vipo_status read_settings(flow_model *model, vipo_setting_list *list, vip
     VIPO_TRY(vipo_setting_int(list, "samples", 2, 100000, &motion->samples, error));
     VIPO_TRY(vipo_setting_int(list, "tries", 1, 100000, &motion->tries, error));
     VIPO_TRY(vipo_setting_double(list, "threshold", 1e-3, 1e3, &motion->threshold, error));
-    VIPO_TRY(vipo_setting_double(list, "round-trip", 0, 1e3, &motion->round_trip, error));
-    VIPO_TRY(vipo_setting_int(list, "plans", 1, 1000, &model->controller.plans, error));
-    return vipo_setting_int(list, "patience", 1, 1000, &model->controller.patience, error);
+    return vipo_setting_double(list, "round-trip", 0, 1e3, &motion->round_trip, error);
 }
 
 static void flow_unload(void **model)
@@ -77,6 +75,8 @@ static vipo_status flow_load(void **out, const vipo_predictor_options *options, 
     vipo_motion_default_options(&model->motion);
     vipo_flow_controller_default_options(&model->controller);
     model->flow.threads = options->threads;
+    model->controller.plans = options->max_plans;
+    model->controller.patience = options->patience;
     vipo_flow *flow = NULL;
     vipo_status status = read_settings(model, options->settings, error);
     if (!status && options->file)
@@ -94,11 +94,10 @@ static vipo_status flow_describe(const void *data, json_t *into, vipo_error *err
     const flow_model *model = data;
     const vipo_motion_options *motion = &model->motion;
     json_t *object = json_pack(
-        "{ss ss ss ss sb si si sf sf si si}", "flow", model->flow.method, "sampling",
+        "{ss ss ss ss sb si si sf sf}", "flow", model->flow.method, "sampling",
         vipo_motion_sampling_name((int)motion->sampling), "fit", vipo_motion_fit_name((int)motion->fit),
         "border", borders[model->border], "crop-mask", model->crop_only, "samples", motion->samples, "tries",
-        motion->tries, "threshold", motion->threshold, "round-trip", motion->round_trip, "plans",
-        model->controller.plans, "patience", model->controller.patience);
+        motion->tries, "threshold", motion->threshold, "round-trip", motion->round_trip);
     const int failed = !object || json_object_update(into, object);
     json_decref(object);
     return failed ? vipo_fail(error, VIPO_OUT_OF_MEMORY, "no memory for the settings of the flow policy")
@@ -245,10 +244,8 @@ const vipo_predictor vipo_predictor_flow = {
     .name = "flow",
     .summary = "AVDC's: optical flow of the plan -> motion of the object -> subgoals",
     .needs = VIPO_NEEDS_FRAMES | VIPO_NEEDS_VIEW,
-    .settings =
-        "flow=dis, fit=lm|reference, sampling=robust|avdc, "
-        "border=picture|black, crop-mask=on|off, samples=N, tries=N, threshold=PX, round-trip=PX, plans=N, "
-        "patience=STEPS",
+    .settings = "flow=dis, fit=lm|reference, sampling=robust|avdc, "
+                "border=picture|black, crop-mask=on|off, samples=N, tries=N, threshold=PX, round-trip=PX",
     .load = flow_load,
     .unload = flow_unload,
     .describe = flow_describe,

@@ -29,8 +29,12 @@ def declared(header):
     return set(re.findall(r"^VIPO_API\b[^;(]*?\b(vipo_\w+)\s*\(", tree.read("include/vipo/" + header), re.M))
 
 
+# Ends of sections: the linker's own, exported where a library that is linked to names them.
+ENDS = {"__bss_start", "_edata", "_end"}
+
+
 def check_exports(library, *headers):
-    exported = {line.split()[-1].split("@")[0] for line in lines("nm", "-D", "--defined-only", library)}
+    exported = {line.split()[-1].split("@")[0] for line in lines("nm", "-D", "--defined-only", library)} - ENDS
     wanted = set().union(*map(declared, headers))
     empty = [header for header in headers if not declared(header)]
     if empty:

@@ -87,7 +87,7 @@ static void *load(const char *settings)
     vipo_error error;
     void *model = NULL;
     assert_ok(vipo_setting_list_parse(&list, "--predictor-settings", settings, &error), &error);
-    const vipo_predictor_options options = {.settings = &list, .threads = 1};
+    const vipo_predictor_options options = {.settings = &list, .threads = 1, .patience = 200, .max_plans = 6};
     assert_ok(p->load(&model, &options, &error), &error);
     assert_ok(vipo_setting_list_finish(&list, &error), &error);
     return model;
@@ -132,8 +132,7 @@ static void follows_the_object(void **state)
     scene *s = malloc(sizeof *s);
     assert_non_null(s);
     make_scene(s);
-    const char *const settings[] = {"patience=200", "patience=200,sampling=avdc",
-                                    "patience=200,border=black,round-trip=1,samples=200"};
+    const char *const settings[] = {"", "sampling=avdc", "border=black,round-trip=1,samples=200"};
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
         double hand[3];
         run(settings[i], s, 60, hand);
@@ -204,19 +203,20 @@ static void settings(void **state)
     need_flow();
     vipo_error error;
     const vipo_predictor *p = &vipo_predictor_flow;
-    void *model = load("fit=reference,patience=9");
+    void *model = load("fit=reference,tries=9");
     json_t *object = json_object();
     assert_ok(p->describe(model, object, &error), &error);
     assert_string_equal(json_string_value(json_object_get(object, "fit")), "reference");
     assert_string_equal(json_string_value(json_object_get(object, "border")), "picture");
-    assert_int_equal(json_integer_value(json_object_get(object, "patience")), 9);
+    assert_int_equal(json_integer_value(json_object_get(object, "tries")), 9);
     json_decref(object);
     p->unload(&model);
-    const char *const wrong[] = {"fit=least", "samples=1", "flow=magic", "patience=0"};
+    const char *const wrong[] = {"fit=least", "samples=1", "flow=magic", "tries=0"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         vipo_setting_list list;
         assert_ok(vipo_setting_list_parse(&list, "--predictor-settings", wrong[i], &error), &error);
-        const vipo_predictor_options options = {.settings = &list, .threads = 1};
+        const vipo_predictor_options options = {
+            .settings = &list, .threads = 1, .patience = 200, .max_plans = 6};
         assert_int_equal(p->load(&model, &options, &error), VIPO_INVALID_ARGUMENT);
         assert_null(model);
     }
