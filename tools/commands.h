@@ -22,6 +22,7 @@ extern const command command_sim_collect;
 extern const command command_flow;
 extern const command command_eval;
 extern const command command_eval_merge;
+extern const command command_report;
 extern const command command_help;
 extern const command command_version;
 

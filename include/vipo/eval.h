@@ -129,6 +129,51 @@ typedef struct vipo_eval_merge_result {
 VIPO_API vipo_status vipo_eval_merge(const char *path, const char *const *others, int n,
                                      vipo_eval_merge_result *out, vipo_error *error);
 
+/* ---- 4. reports ------------------------------------------------------------------------------- */
+
+/* What some stores hold together, summed up. Constant once open. */
+typedef struct vipo_report vipo_report;
+
+typedef struct vipo_report_options {
+    const char *const
+        *stores; /* n_stores of them; of an episode that is in several the first result counts */
+    int n_stores;
+    const char *title;    /* NULL: "Evaluation" */
+    const char *baseline; /* label or hash of the settings that others are compared with; NULL: the first */
+    const char *videos;   /* folder that films of episodes are taken from, for HTML; NULL: none */
+    int max_videos;       /* that are put into the page */
+} vipo_report_options;
+VIPO_API void vipo_report_default_options(vipo_report_options *options);
+
+VIPO_API vipo_status vipo_report_open(vipo_report **out, const vipo_report_options *options,
+                                      vipo_error *error);
+VIPO_API void vipo_report_close(vipo_report **report);
+
+typedef struct vipo_report_info {
+    int episodes, successes, settings, tasks, cameras;
+    int different; /* episodes that stores have different results for */
+    char digest[17];
+} vipo_report_info;
+VIPO_API void vipo_report_get_info(const vipo_report *report, vipo_report_info *out);
+
+/* By ending: .md, .html (one self-contained page), .json, .csv (a row per episode); a file called eval_info.json has the shape
+ * of LeRobot's. */
+VIPO_API vipo_status vipo_report_write(const vipo_report *report, const char *path, vipo_error *error);
+/* VIPO_INVALID_ARGUMENT, with the known endings, unless vipo_report_write knows the path's. */
+VIPO_API vipo_status vipo_report_check_path(const char *path, vipo_error *error);
+/* The same as text: kind "md", "html", "json", "csv" or "eval_info". Released by vipo_text_free. */
+VIPO_API vipo_status vipo_report_text(const vipo_report *report, const char *kind, char **out,
+                                      vipo_error *error);
+VIPO_API void vipo_text_free(char **text);
+
+/* ---- statistics of success ---- */
+
+/* Wilson's interval of 95 % for a rate of which k of n were seen. n 0: 0 to 1. */
+VIPO_API void vipo_wilson_interval(int k, int n, double *low, double *high);
+/* McNemar's exact test, two-sided: of pairs that differ, b were won by one and c by the other; the chance to see a split as
+ * uneven as that, or more, if both are equally good. */
+VIPO_API double vipo_mcnemar(int b, int c);
+
 #ifdef __cplusplus
 }
 #endif

@@ -23,6 +23,7 @@ const vipo_field vipo_fields[] = {
     FIELD(first_success, STEP, true),
     FIELD(steps, INT, true),
     FIELD(total_reward, DOUBLE, true),
+    FIELD(max_reward, DOUBLE, true),
     FIELD(plans, INT, true),
     FIELD(replans, INT, true),
     FIELD(calls, INT, true),

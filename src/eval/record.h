@@ -18,8 +18,8 @@ typedef struct vipo_record {
     bool success;
     int first_success; /* step, from 1; 0: none */
     int steps;
-    double total_reward;
-    int plans, replans; /* replans: plans - 1, or 0 */
+    double total_reward, max_reward; /* sum over steps; of a step */
+    int plans, replans;              /* replans: plans - 1, or 0 */
     int calls, evaluations, network_rows;
     int rounds, drafted, accepted;     /* draft-target */
     int plan_steps[VIPO_RECORD_PLANS]; /* of the first plans: the step before which the picture was taken */

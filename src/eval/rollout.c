@@ -327,6 +327,7 @@ static vipo_status run_steps(vipo_rollout *r, vipo_error *error)
         memcpy(r->observation, result.observation, sizeof r->observation);
         record->steps++;
         record->total_reward += result.reward;
+        record->max_reward = fmax(record->max_reward, result.reward);
         if (result.success) {
             if (!record->first_success) record->first_success = record->steps;
             left--;

@@ -229,14 +229,29 @@ static vipo_status make_tables(const vipo_store *store, vipo_error *error)
     return finish(store, status, error);
 }
 
-/* For a disk that cannot be written, where SQLite could not make its index of the log. */
-static int open_immutable(vipo_store *store)
+/* The ways to open for reading: the first one leaves no files of SQLite's log behind when it closes; where nothing can be
+ * written the next ones are left, the last of which needs no index of the log. */
+static int open_in_turn(vipo_store *store)
 {
     char *const uri = sqlite3_mprintf("file:%s?immutable=1", store->path);
-    if (!uri) return SQLITE_NOMEM;
-    sqlite3_close(store->db);
-    store->db = NULL;
-    const int code = sqlite3_open_v2(uri, &store->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, NULL);
+    const struct {
+        const char *name;
+        int flags;
+    } ways[] = {{store->path, SQLITE_OPEN_READWRITE},
+                {store->path, SQLITE_OPEN_READONLY},
+                {uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI}};
+    const int n = uri && !strpbrk(store->path, "?#%") ? 3 : 2;
+    int code = SQLITE_NOMEM;
+    for (int i = 0; i < n; i++) {
+        sqlite3_close(store->db);
+        store->db = NULL;
+        code = sqlite3_open_v2(ways[i].name, &store->db, ways[i].flags, NULL);
+        if (code != SQLITE_OK) continue;
+        sqlite3_busy_timeout(store->db, BUSY_MILLISECONDS);
+        code = sqlite3_exec(store->db, "PRAGMA query_only = ON; SELECT count(*) FROM sqlite_master", NULL,
+                            NULL, NULL);
+        if (code != SQLITE_CANTOPEN && code != SQLITE_READONLY && code != SQLITE_PERM) break;
+    }
     sqlite3_free(uri);
     return code;
 }
@@ -244,13 +259,7 @@ static int open_immutable(vipo_store *store)
 static vipo_status open_to_read(vipo_store *store, vipo_error *error)
 {
     bool empty;
-    int code = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READONLY, NULL);
-    if (code == SQLITE_OK) {
-        sqlite3_busy_timeout(store->db, BUSY_MILLISECONDS);
-        code = sqlite3_exec(store->db, "SELECT count(*) FROM sqlite_master", NULL, NULL, NULL);
-        if (code == SQLITE_CANTOPEN && !strpbrk(store->path, "?#%")) code = open_immutable(store);
-    }
-    if (code != SQLITE_OK) return store_fail(store, "read", error);
+    if (open_in_turn(store) != SQLITE_OK) return store_fail(store, "read", error);
     VIPO_TRY(check_owner(store, &empty, error));
     if (empty) return vipo_fail(error, VIPO_FORMAT, "%s: holds no results", store->path);
     return VIPO_OK;

@@ -16,7 +16,7 @@ from harness import Failed, expect, expect_one_line
 CHEAP = "--shadow-size -1 --multisamples -1 "
 QUICK = "eval -t handle-press,door-close -c corner2 "
 # What a result is: everything but times, machines and names of films.
-RESULTS = ("settings, task, camera, seed, success, first_success, steps, total_reward, plans, replans, calls, evaluations, "
+RESULTS = ("settings, task, camera, seed, success, first_success, steps, total_reward, max_reward, plans, replans, calls, evaluations, "
            "network_rows, rounds, drafted, accepted, plan_steps, error")
 
 

@@ -35,7 +35,7 @@ def main():
     if not options.vipo:
         parser.error("--vipo FILE is missing")
     vipo = os.path.abspath(options.vipo)
-    if options.group in ("sim", "eval"):
+    if options.group in ("sim", "eval", "report"):
         reason = sys.modules["cases_" + options.group].why_skipped(vipo)
         if reason:
             print("skipped: %s" % reason)
