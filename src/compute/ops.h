@@ -141,7 +141,9 @@ typedef enum vipo_activation {
     VIPO_ACT_GELU,
     VIPO_ACT_QUICK_GELU,
     VIPO_ACT_RELU,
-    VIPO_ACT_MISH /* x tanh(log(1 + e^x)), Misra 2019 */
+    VIPO_ACT_MISH, /* x tanh(log(1 + e^x)), Misra 2019 */
+    VIPO_ACT_SIGMOID,
+    VIPO_ACT_TANH
 } vipo_activation;
 
 /* y = act(x W^T + bias) + residual, row by row. */
@@ -166,6 +168,7 @@ typedef struct vipo_rows {
 /* out = softmax(scale q k^T) v for every batch entry and head. */
 typedef struct vipo_attention {
     int batch, heads, queries, keys, head_dim;
+    int value_dim; /* floats of a row of v and of out; 0: head_dim */
     vipo_rows q, k, v, out;
     float scale;
     bool causal;           /* query i sees keys 0..i */
@@ -216,6 +219,37 @@ typedef struct vipo_norm_act {
     vipo_activation last;
     vipo_raster y;
 } vipo_norm_act;
+/* out(p, d) = scale a(p) . b(p + flow(p) + d) for every pixel p and every d = (x, y) in [-radius, radius]^2, y outer; b
+ * between pixels is bilinear, and 0 outside of the map. Where a flow is not finite or leads far away, out is 0. */
+enum { VIPO_CORRELATION_RADIUS = 8 };
+typedef struct vipo_correlation {
+    int items, height, width, channels;
+    const float *a, *b; /* [items][height][width][channels] */
+    const float *flow;  /* [items][height][width][2], x and y in pixels; NULL: 0 */
+    int radius;         /* 0..VIPO_CORRELATION_RADIUS */
+    float scale;
+    float *out; /* [items][height][width][(2 radius + 1)^2] */
+} vipo_correlation;
+
+/* Where the window of pixel (x, y) begins: (left, top) is the pixel at or before its first corner, and fx, fy are the
+ * fractions beyond. False: nothing of the window is on the map. */
+static inline bool vipo_correlation_window(const vipo_correlation *args, int x, int y, const float *flow,
+                                           int *left, int *top, float *fx, float *fy)
+{
+    const float u = (float)x + (flow ? flow[0] : 0), v = (float)y + (flow ? flow[1] : 0);
+    const float far = (float)(args->radius + 1);
+    *left = *top = 0;
+    *fx = *fy = 0;
+    if (!(u >= -far && v >= -far && u <= (float)args->width + far && v <= (float)args->height + far))
+        return false;
+    /* conversion truncates, so positions are moved to where that is the floor */
+    const int column = (int)(u + far) - args->radius - 1, row = (int)(v + far) - args->radius - 1;
+    *fx = u - (float)column;
+    *fy = v - (float)row;
+    *left = column - args->radius;
+    *top = row - args->radius;
+    return true;
+}
 
 /* ---- the table -------------------------------------------------------------------------------------- */
 
@@ -249,6 +283,7 @@ typedef struct vipo_ops {
     void (*layer_norm)(const vipo_compute *compute, const vipo_layer_norm *args);
     void (*conv_window)(const vipo_compute *compute, const vipo_conv_window *args);
     void (*norm_act)(const vipo_compute *compute, const vipo_norm_act *args);
+    void (*correlation)(const vipo_compute *compute, const vipo_correlation *args);
 } vipo_ops;
 
 /* Counted up whenever a change of kernels makes some method faster or slower than before: what was measured with

@@ -17,6 +17,7 @@ typedef enum checkop_op {
     CHECKOP_LAYER_NORM,
     CHECKOP_CONV_WINDOW,
     CHECKOP_NORM_ACT,
+    CHECKOP_CORRELATION,
     CHECKOP_OPS
 } checkop_op;
 
@@ -40,12 +41,13 @@ typedef enum checkop_key {
     KEY_STATS,
     KEY_GROUPS,
     KEY_ROWS,
-    KEY_ACT,  /* none silu gelu quick_gelu relu mish */
+    KEY_ACT,  /* none silu gelu quick_gelu relu mish sigmoid tanh */
     KEY_LAST, /* the same, after the residual */
     KEY_HEADS,
     KEY_QUERIES,
     KEY_KEYS,
     KEY_DIM,
+    KEY_VALUES, /* value_dim; 0: dim */
     KEY_CAUSAL,
     KEY_COUNTS, /* 1: the keys that exist differ by batch entry */
     KEY_BETA,
@@ -53,6 +55,8 @@ typedef enum checkop_key {
     KEY_KERNEL2,
     KEY_STRIDE,
     KEY_FILM,   /* 1: factor and summand, 2: only the summand */
+    KEY_RADIUS, /* of a correlation; with flow=1 the window is moved */
+    KEY_FLOW,
     KEY_METHOD, /* auto: the one that the table chooses; direct winograd2 winograd4, where the table knows it */
     KEY_HALF,   /* 1: weights as binary16 where the table can */
     KEY_COUNT, /* calls in one network step, for sums over a network */
@@ -124,6 +128,7 @@ typedef struct checkop_call {
         vipo_layer_norm layer_norm;
         vipo_conv_window window;
         vipo_norm_act norm_act;
+        vipo_correlation correlation;
     } u;
 } checkop_call;
 

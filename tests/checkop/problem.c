@@ -187,19 +187,25 @@ static void open_linear(checkop_problem *p, uint64_t seed)
     set_output(p, "y", out);
 }
 
+static int value_dim(const int *v)
+{
+    return v[KEY_VALUES] ? v[KEY_VALUES] : v[KEY_DIM];
+}
+
 static void open_attention(checkop_problem *p, uint64_t seed)
 {
     const int *v = p->shape.v;
     const size_t n = (size_t)(p->items * v[KEY_HEADS] * v[KEY_DIM]);
     p->buffers[BUFFER_IN] = data_buffer(n * (size_t)v[KEY_QUERIES], seed + 1, p->input);
     p->buffers[BUFFER_IN2] = data_buffer(n * (size_t)v[KEY_KEYS], seed + 2, p->input);
-    p->buffers[BUFFER_SKIP] = data_buffer(n * (size_t)v[KEY_KEYS], seed + 3, p->input);
+    const size_t values = (size_t)(p->items * v[KEY_HEADS] * value_dim(v));
+    p->buffers[BUFFER_SKIP] = data_buffer(values * (size_t)v[KEY_KEYS], seed + 3, p->input);
     if (v[KEY_COUNTS]) {
         p->key_counts = (int *)(void *)allocate((size_t)p->items);
         for (int i = 0; i < p->items; i++)
             p->key_counts[i] = 1 + (int)(mix(seed + (uint64_t)i) % (uint64_t)v[KEY_KEYS]);
     }
-    set_output(p, "out", n / (size_t)p->items * (size_t)v[KEY_QUERIES]);
+    set_output(p, "out", values / (size_t)p->items * (size_t)v[KEY_QUERIES]);
 }
 
 static void open_layer_norm(checkop_problem *p, uint64_t seed)
@@ -243,6 +249,23 @@ static void open_norm_act(checkop_problem *p, uint64_t seed)
     set_output(p, "y", map);
 }
 
+/* Flows of a few pixels, of whole numbers, over all borders, and some that are no flow. */
+static void open_correlation(checkop_problem *p, uint64_t seed)
+{
+    const int *v = p->shape.v;
+    const size_t n = (size_t)p->items, map = n * map_floats(v, 1, v[KEY_IN]),
+                 side = 2 * (size_t)v[KEY_RADIUS] + 1;
+    p->buffers[BUFFER_IN] = data_buffer(map, seed + 1, p->input);
+    p->buffers[BUFFER_IN2] = data_buffer(map, seed + 2, p->input);
+    if (v[KEY_FLOW]) {
+        const size_t flows = n * map_floats(v, 1, 2);
+        float *flow = p->buffers[BUFFER_SHIFT] = random_buffer(flows, seed + 3, 0, 3);
+        const float odd[] = {-2, 1e30F, NAN, -1e9F, (float)v[KEY_WIDTH], -INFINITY, 0.5F};
+        for (size_t i = 0; i < flows; i += 7) flow[i] = odd[i / 7 % 7];
+    }
+    set_output(p, "out", map_floats(v, 1, (int)(side * side)));
+}
+
 checkop_problem *checkop_problem_open(const checkop_shape *shape, checkop_input input, uint64_t seed)
 {
     checkop_problem *p = calloc(1, sizeof *p);
@@ -252,8 +275,8 @@ checkop_problem *checkop_problem_open(const checkop_shape *shape, checkop_input 
     p->input = input;
     p->items = shape->v[rows ? KEY_ROWS : KEY_SAMPLES];
     static void (*const open[CHECKOP_OPS])(checkop_problem *, uint64_t) = {
-        open_conv,      open_conv,       open_group_norm, open_linear,
-        open_attention, open_layer_norm, open_window,     open_norm_act};
+        open_conv,       open_conv,   open_group_norm, open_linear,     open_attention,
+        open_layer_norm, open_window, open_norm_act,   open_correlation};
     open[shape->op](p, seed * 1000);
     return p;
 }
@@ -401,10 +424,10 @@ static size_t open_linear_call(checkop_call *call, const checkop_problem *p, int
     return call->compute.ops->linear_scratch(&call->u.linear);
 }
 
-static vipo_rows rows_of(float *data, const int *v, int first, int rows)
+static vipo_rows rows_of(float *data, const int *v, int first, int rows, int dim)
 {
-    const size_t row = (size_t)(v[KEY_HEADS] * v[KEY_DIM]), batch = (size_t)rows * row;
-    return (vipo_rows){data + (size_t)first * batch, batch, row, (size_t)v[KEY_DIM]};
+    const size_t row = (size_t)(v[KEY_HEADS] * dim), batch = (size_t)rows * row;
+    return (vipo_rows){data + (size_t)first * batch, batch, row, (size_t)dim};
 }
 
 static size_t open_attention_call(checkop_call *call, const checkop_problem *p, int first, int n, float *out)
@@ -416,10 +439,11 @@ static size_t open_attention_call(checkop_call *call, const checkop_problem *p, 
         .queries = v[KEY_QUERIES],
         .keys = v[KEY_KEYS],
         .head_dim = v[KEY_DIM],
-        .q = rows_of(p->buffers[BUFFER_IN], v, first, v[KEY_QUERIES]),
-        .k = rows_of(p->buffers[BUFFER_IN2], v, first, v[KEY_KEYS]),
-        .v = rows_of(p->buffers[BUFFER_SKIP], v, first, v[KEY_KEYS]),
-        .out = rows_of(out, v, 0, v[KEY_QUERIES]),
+        .value_dim = v[KEY_VALUES],
+        .q = rows_of(p->buffers[BUFFER_IN], v, first, v[KEY_QUERIES], v[KEY_DIM]),
+        .k = rows_of(p->buffers[BUFFER_IN2], v, first, v[KEY_KEYS], v[KEY_DIM]),
+        .v = rows_of(p->buffers[BUFFER_SKIP], v, first, v[KEY_KEYS], value_dim(v)),
+        .out = rows_of(out, v, 0, v[KEY_QUERIES], value_dim(v)),
         .scale = 1 / sqrtf((float)v[KEY_DIM]),
         .causal = v[KEY_CAUSAL],
         .key_counts = p->key_counts ? p->key_counts + first : NULL,
@@ -496,6 +520,26 @@ static size_t open_norm_act_call(checkop_call *call, const checkop_problem *p, i
     return 0;
 }
 
+static size_t open_correlation_call(checkop_call *call, const checkop_problem *p, int first, int n,
+                                    float *out)
+{
+    const int *v = p->shape.v;
+    const size_t map = (size_t)first * map_floats(v, 1, v[KEY_IN]);
+    call->u.correlation = (vipo_correlation){
+        .items = n,
+        .height = v[KEY_HEIGHT],
+        .width = v[KEY_WIDTH],
+        .channels = v[KEY_IN],
+        .a = p->buffers[BUFFER_IN] + map,
+        .b = p->buffers[BUFFER_IN2] + map,
+        .flow = v[KEY_FLOW] ? p->buffers[BUFFER_SHIFT] + (size_t)first * map_floats(v, 1, 2) : NULL,
+        .radius = v[KEY_RADIUS],
+        .scale = 1 / sqrtf((float)v[KEY_IN]),
+        .out = out,
+    };
+    return 0;
+}
+
 enum { SCRATCH_GUARD = 64 }; /* floats */
 
 void checkop_call_open(checkop_call *call, const checkop_problem *problem, const vipo_ops *ops,
@@ -527,6 +571,9 @@ void checkop_call_open(checkop_call *call, const checkop_problem *problem, const
         break;
     case CHECKOP_NORM_ACT:
         bytes = open_norm_act_call(call, problem, first, n, out[0]);
+        break;
+    case CHECKOP_CORRELATION:
+        bytes = open_correlation_call(call, problem, first, n, out[0]);
         break;
     case CHECKOP_OPS:
         break;
@@ -566,6 +613,9 @@ void checkop_call_run(checkop_call *call)
         break;
     case CHECKOP_NORM_ACT:
         ops->norm_act(&call->compute, &call->u.norm_act);
+        break;
+    case CHECKOP_CORRELATION:
+        ops->correlation(&call->compute, &call->u.correlation);
         break;
     case CHECKOP_OPS:
         break;

@@ -3,12 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const op_names[CHECKOP_OPS] = {"conv_space", "conv_time",  "group_norm",  "linear",
-                                                  "attention",  "layer_norm", "conv_window", "norm_act"};
+static const char *const op_names[CHECKOP_OPS] = {"conv_space",  "conv_time", "group_norm",
+                                                  "linear",      "attention", "layer_norm",
+                                                  "conv_window", "norm_act",  "correlation"};
 
 static const char *const kind_words[] = {"linear", "3x3", "stride2", "upsample2", "time", NULL};
 static const char *const method_words[] = {"auto", "direct", "winograd2", "winograd4", NULL};
-static const char *const act_words[] = {"none", "silu", "gelu", "quick_gelu", "relu", "mish", NULL};
+static const char *const act_words[] = {"none", "silu",    "gelu", "quick_gelu", "relu",
+                                        "mish", "sigmoid", "tanh", NULL};
 
 /* Name, smallest value, default and words of each key. */
 static const struct key {
@@ -16,23 +18,43 @@ static const struct key {
     int least, normal;
     const char *const *words;
 } keys[CHECKOP_KEYS] = {
-    [KEY_KIND] = {"kind", 0, 0, kind_words},   [KEY_SAMPLES] = {"samples", 1, 1, NULL},
-    [KEY_FRAMES] = {"frames", 1, 1, NULL},     [KEY_HEIGHT] = {"height", 1, 1, NULL},
-    [KEY_WIDTH] = {"width", 1, 1, NULL},       [KEY_IN] = {"in", 1, 1, NULL},
-    [KEY_IN2] = {"in2", 0, 0, NULL},           [KEY_FRAMES2] = {"frames2", 0, 0, NULL},
-    [KEY_OUT] = {"out", 1, 1, NULL},           [KEY_NORM] = {"norm", 0, 0, NULL},
-    [KEY_SILU] = {"silu", 0, 0, NULL},         [KEY_EMBEDDING] = {"embedding", 0, 0, NULL},
-    [KEY_RESIDUAL] = {"residual", 0, 0, NULL}, [KEY_SKIP] = {"skip", 0, 0, NULL},
-    [KEY_SKIP2] = {"skip2", 0, 0, NULL},       [KEY_STATS] = {"stats", 0, 0, NULL},
-    [KEY_GROUPS] = {"groups", 1, 1, NULL},     [KEY_ROWS] = {"rows", 1, 1, NULL},
-    [KEY_ACT] = {"act", 0, 0, act_words},      [KEY_LAST] = {"last", 0, 0, act_words},
-    [KEY_HEADS] = {"heads", 1, 1, NULL},       [KEY_QUERIES] = {"queries", 1, 1, NULL},
-    [KEY_KEYS] = {"keys", 1, 1, NULL},         [KEY_DIM] = {"dim", 1, 1, NULL},
-    [KEY_CAUSAL] = {"causal", 0, 0, NULL},     [KEY_COUNTS] = {"counts", 0, 0, NULL},
-    [KEY_BETA] = {"beta", 0, 0, NULL},         [KEY_KERNEL] = {"kernel", 1, 1, NULL},
-    [KEY_KERNEL2] = {"kernel2", 1, 1, NULL},   [KEY_STRIDE] = {"stride", 1, 1, NULL},
-    [KEY_FILM] = {"film", 0, 0, NULL},         [KEY_METHOD] = {"method", 0, 0, method_words},
-    [KEY_HALF] = {"half", 0, 0, NULL},         [KEY_COUNT] = {"count", 0, 1, NULL},
+    [KEY_KIND] = {"kind", 0, 0, kind_words},
+    [KEY_SAMPLES] = {"samples", 1, 1, NULL},
+    [KEY_FRAMES] = {"frames", 1, 1, NULL},
+    [KEY_HEIGHT] = {"height", 1, 1, NULL},
+    [KEY_WIDTH] = {"width", 1, 1, NULL},
+    [KEY_IN] = {"in", 1, 1, NULL},
+    [KEY_IN2] = {"in2", 0, 0, NULL},
+    [KEY_FRAMES2] = {"frames2", 0, 0, NULL},
+    [KEY_OUT] = {"out", 1, 1, NULL},
+    [KEY_NORM] = {"norm", 0, 0, NULL},
+    [KEY_SILU] = {"silu", 0, 0, NULL},
+    [KEY_EMBEDDING] = {"embedding", 0, 0, NULL},
+    [KEY_RESIDUAL] = {"residual", 0, 0, NULL},
+    [KEY_SKIP] = {"skip", 0, 0, NULL},
+    [KEY_SKIP2] = {"skip2", 0, 0, NULL},
+    [KEY_STATS] = {"stats", 0, 0, NULL},
+    [KEY_GROUPS] = {"groups", 1, 1, NULL},
+    [KEY_ROWS] = {"rows", 1, 1, NULL},
+    [KEY_ACT] = {"act", 0, 0, act_words},
+    [KEY_LAST] = {"last", 0, 0, act_words},
+    [KEY_HEADS] = {"heads", 1, 1, NULL},
+    [KEY_QUERIES] = {"queries", 1, 1, NULL},
+    [KEY_KEYS] = {"keys", 1, 1, NULL},
+    [KEY_DIM] = {"dim", 1, 1, NULL},
+    [KEY_CAUSAL] = {"causal", 0, 0, NULL},
+    [KEY_COUNTS] = {"counts", 0, 0, NULL},
+    [KEY_BETA] = {"beta", 0, 0, NULL},
+    [KEY_KERNEL] = {"kernel", 1, 1, NULL},
+    [KEY_KERNEL2] = {"kernel2", 1, 1, NULL},
+    [KEY_STRIDE] = {"stride", 1, 1, NULL},
+    [KEY_VALUES] = {"values", 0, 0, NULL},
+    [KEY_RADIUS] = {"radius", 0, 0, NULL},
+    [KEY_FLOW] = {"flow", 0, 0, NULL},
+    [KEY_FILM] = {"film", 0, 0, NULL},
+    [KEY_METHOD] = {"method", 0, 0, method_words},
+    [KEY_HALF] = {"half", 0, 0, NULL},
+    [KEY_COUNT] = {"count", 0, 1, NULL},
 };
 
 const char *checkop_op_name(checkop_op op)
@@ -149,13 +171,16 @@ double checkop_shape_macs(const checkop_shape *shape)
     case CHECKOP_LINEAR:
         return (double)v[KEY_ROWS] * v[KEY_IN] * v[KEY_OUT];
     case CHECKOP_ATTENTION:
-        return 2.0 * v[KEY_SAMPLES] * v[KEY_HEADS] * v[KEY_QUERIES] * v[KEY_KEYS] * v[KEY_DIM];
+        return (double)v[KEY_SAMPLES] * v[KEY_HEADS] * v[KEY_QUERIES] * v[KEY_KEYS] *
+               (v[KEY_DIM] + (v[KEY_VALUES] ? v[KEY_VALUES] : v[KEY_DIM]));
     case CHECKOP_LAYER_NORM:
         return (double)v[KEY_ROWS] * v[KEY_WIDTH];
     case CHECKOP_CONV_WINDOW:
         return pixels * v[KEY_KERNEL] * v[KEY_KERNEL2] * v[KEY_IN] * v[KEY_OUT];
     case CHECKOP_NORM_ACT:
         return pixels * v[KEY_IN];
+    case CHECKOP_CORRELATION:
+        return pixels * v[KEY_IN] * (2.0 * v[KEY_RADIUS] + 1) * (2.0 * v[KEY_RADIUS] + 1);
     case CHECKOP_OPS:
         break;
     }
@@ -165,8 +190,8 @@ double checkop_shape_macs(const checkop_shape *shape)
 void checkop_shape_reduce(checkop_shape *shape, double macs)
 {
     int *v = shape->v;
-    const bool map =
-        shape->op == CHECKOP_CONV_SPACE || shape->op == CHECKOP_CONV_TIME || shape->op == CHECKOP_CONV_WINDOW;
+    const bool map = shape->op == CHECKOP_CONV_SPACE || shape->op == CHECKOP_CONV_TIME ||
+                     shape->op == CHECKOP_CONV_WINDOW || shape->op == CHECKOP_CORRELATION;
     while (checkop_shape_macs(shape) > macs) {
         if (map && v[KEY_FRAMES] > 3)
             v[KEY_FRAMES] = 3;
@@ -182,6 +207,8 @@ void checkop_shape_reduce(checkop_shape *shape, double macs)
             v[KEY_HEADS] = 2;
         else if (shape->op == CHECKOP_ATTENTION && v[KEY_SAMPLES] > 1)
             v[KEY_SAMPLES] = 1;
+        else if (shape->op == CHECKOP_ATTENTION && v[KEY_QUERIES] > 300)
+            v[KEY_QUERIES] /= 2;
         else
             return;
     }

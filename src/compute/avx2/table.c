@@ -31,4 +31,5 @@ const vipo_ops vipo_ops_avx2 = {
     .layer_norm = BLOCKED(layer_norm),
     .conv_window = BLOCKED(conv_window),
     .norm_act = BLOCKED(norm_act),
+    .correlation = BLOCKED(correlation),
 };

@@ -19,13 +19,18 @@ struct attention_scratch {
     size_t bytes;
 };
 
+static inline int value_dim(const vipo_attention *args)
+{
+    return args->value_dim ? args->value_dim : args->head_dim;
+}
+
 /* Lays the parts out from `base` on; with base NULL only bytes counts. */
 static struct attention_scratch lay_out(const vipo_attention *args, char *base)
 {
     const size_t queries = (size_t)least(args->queries, QUERY_BLOCK);
     const size_t sizes[6] = {
         panel_floats(args->head_dim, args->keys) * sizeof(float),
-        panel_floats(args->keys, args->head_dim) * sizeof(float),
+        panel_floats(args->keys, value_dim(args)) * sizeof(float),
         queries * padded_columns(args->keys) * sizeof(float),
         queries * sizeof(ptrdiff_t),
         queries * sizeof(ptrdiff_t),
@@ -139,8 +144,9 @@ static void attention_task(void *arg, int i, int thread)
     const int padded = (int)padded_columns(keys);
     pack_keys(s.keys, args->k.data + batch * args->k.batch + head * args->k.head, args->k.row, keys,
               head_dim);
+    const int values = value_dim(args);
     pack_values(s.values, args->v.data + batch * args->v.batch + head * args->v.head, args->v.row, keys,
-                head_dim);
+                values);
     for (int r = 0; r < queries; r++) {
         s.q_rows[r] = (ptrdiff_t)((size_t)(first + r) * args->q.row * sizeof(float));
         s.out_rows[r] = (ptrdiff_t)((size_t)(first + r) * args->out.row * sizeof(float));
@@ -161,16 +167,16 @@ static void attention_task(void *arg, int i, int thread)
         inverse[r] = 1.0f / exponentials(s.scores + (size_t)r * (size_t)padded, seen, padded, args->scale);
     }
     const struct gemm mix = {.rows = queries,
-                             .columns = head_dim,
+                             .columns = values,
                              .n_segments = 1,
                              .segments = {{s.scores, s.score_rows, keys, s.values, keys, 0}},
                              .out = out,
                              .out_rows = s.out_rows};
-    BLOCKED(gemm)(&mix, 0, panel_count(head_dim));
+    BLOCKED(gemm)(&mix, 0, panel_count(values));
     for (int r = 0; r < queries; r++) {
         float *row = out + (size_t)(first + r) * args->out.row;
-        for (int c = 0; c < head_dim; c += LANES) {
-            const int n = least(head_dim - c, LANES);
+        for (int c = 0; c < values; c += LANES) {
+            const int n = least(values - c, LANES);
             v_store_n(row + c, v_mul(v_load_n(row + c, n), v_set(inverse[r])), n);
         }
     }

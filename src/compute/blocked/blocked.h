@@ -33,6 +33,10 @@ static inline vfloat activation_of(vfloat x, vipo_activation activation)
         return v_swish(x, 1.702f);
     case VIPO_ACT_RELU:
         return v_relu(x);
+    case VIPO_ACT_SIGMOID:
+        return v_sigmoid(x);
+    case VIPO_ACT_TANH:
+        return v_tanh(x);
     case VIPO_ACT_MISH:
         return v_mish(x);
     }
@@ -79,5 +83,6 @@ void BLOCKED(layer_norm)(const vipo_compute *compute, const vipo_layer_norm *arg
 size_t BLOCKED(conv_window_scratch)(const vipo_conv_window *args);
 void BLOCKED(conv_window)(const vipo_compute *compute, const vipo_conv_window *args);
 void BLOCKED(norm_act)(const vipo_compute *compute, const vipo_norm_act *args);
+void BLOCKED(correlation)(const vipo_compute *compute, const vipo_correlation *args);
 
 #endif

@@ -244,6 +244,26 @@ static inline vfloat v_swish(vfloat x, float slope)
     return v_div(x, v_add(v_set(1), v_exp2_of(x, v_set(-1.44269504088896341f * slope))));
 }
 
+/* 1 / (1 + e^-x) */
+static inline vfloat v_sigmoid(vfloat x)
+{
+    return v_div(v_set(1), v_add(v_set(1), v_exp2_of(x, v_set(-1.44269504088896341f))));
+}
+
+/* The series of x near 0, (1 - e^-2|x|) / (1 + e^-2|x|) with the sign of x elsewhere. */
+static inline vfloat v_tanh(vfloat x)
+{
+    const vfloat z = v_abs(x), e = v_exp2_of(z, v_set(-2 * 1.44269504088896341f));
+    const vfloat large = v_div(v_sub(v_set(1), e), v_add(v_set(1), e));
+    const vfloat square = v_mul(x, x);
+    vfloat series = v_set(-17.0f / 315);
+    series = v_fma(series, square, v_set(2.0f / 15));
+    series = v_fma(series, square, v_set(-1.0f / 3));
+    series = v_fma(v_mul(series, square), x, x);
+    const vfloat far = v_if_negative(x, v_sub(v_zero(), large), large);
+    return v_if_negative(v_sub(z, v_set(0.15f)), series, far);
+}
+
 /* x (1 + erf(x / sqrt 2)) / 2, erfc from Abramowitz and Stegun 7.1.26 (error 1.5e-7). */
 static inline vfloat v_gelu(vfloat x)
 {

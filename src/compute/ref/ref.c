@@ -145,6 +145,10 @@ double vipo_ref_activate(double x, vipo_activation activation)
         return x < 0 ? 0 : x;
     case VIPO_ACT_MISH:
         return x * tanh(x > 30 ? x : log1p(exp(x)));
+    case VIPO_ACT_SIGMOID:
+        return 1.0 / (1.0 + exp(-x));
+    case VIPO_ACT_TANH:
+        return tanh(x);
     }
     return x;
 }
@@ -194,6 +198,7 @@ static void attention_head(void *arg, int i, int thread)
     const float *k = args->k.data + batch * args->k.batch + head * args->k.head;
     const float *v = args->v.data + batch * args->v.batch + head * args->v.head;
     float *out = args->out.data + batch * args->out.batch + head * args->out.head;
+    const int values = args->value_dim ? args->value_dim : args->head_dim;
     double *p = vipo_compute_scratch(task->compute, thread);
     for (int r = 0; r < args->queries; r++) {
         const int keys = args->causal && r + 1 < existing ? r + 1 : existing;
@@ -210,7 +215,7 @@ static void attention_head(void *arg, int i, int thread)
             p[j] = exp(p[j] - max);
             sum += p[j];
         }
-        for (int c = 0; c < args->head_dim; c++) {
+        for (int c = 0; c < values; c++) {
             double value = 0;
             for (int j = 0; j < keys; j++) value += p[j] * (double)v[(size_t)j * args->v.row + (size_t)c];
             out[(size_t)r * args->out.row + (size_t)c] = (float)(value / sum);
@@ -268,4 +273,5 @@ const vipo_ops vipo_ops_ref = {
     .layer_norm = vipo_ref_layer_norm,
     .conv_window = vipo_ref_conv_window,
     .norm_act = vipo_ref_norm_act,
+    .correlation = vipo_ref_correlation,
 };

@@ -33,5 +33,6 @@ void vipo_ref_layer_norm(const vipo_compute *compute, const vipo_layer_norm *arg
 size_t vipo_ref_conv_window_scratch(const vipo_conv_window *args);
 void vipo_ref_conv_window(const vipo_compute *compute, const vipo_conv_window *args);
 void vipo_ref_norm_act(const vipo_compute *compute, const vipo_norm_act *args);
+void vipo_ref_correlation(const vipo_compute *compute, const vipo_correlation *args);
 
 #endif
