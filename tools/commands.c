@@ -4,11 +4,11 @@
 #include <string.h>
 
 static const command *const commands[] = {
-    &command_plan,        &command_compare,  &command_denoise,    &command_encode_text, &command_preprocess,
-    &command_info,        &command_convert,  &command_calibrate,  &command_bench,       &command_flow,
-    &command_motion,      &command_sim_list, &command_sim_render, &command_sim_expert,  &command_sim_replay,
-    &command_sim_collect, &command_eval,     &command_eval_merge, &command_report,      &command_help,
-    &command_version,
+    &command_plan,       &command_compare,     &command_denoise,   &command_encode_text, &command_preprocess,
+    &command_info,       &command_convert,     &command_calibrate, &command_bench,       &command_flow,
+    &command_motion,     &command_act,         &command_sim_list,  &command_sim_render,  &command_sim_expert,
+    &command_sim_replay, &command_sim_collect, &command_eval,      &command_eval_merge,  &command_report,
+    &command_help,       &command_version,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 

@@ -14,6 +14,7 @@ extern const command command_convert;
 extern const command command_calibrate;
 extern const command command_bench;
 extern const command command_motion;
+extern const command command_act;
 extern const command command_sim_list;
 extern const command command_sim_render;
 extern const command command_sim_expert;

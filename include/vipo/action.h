@@ -240,6 +240,107 @@ VIPO_API int vipo_navigation_actions(const vipo_motion *motion, vipo_navigation_
 
 /* ---- 3. goal-conditioned policy ----------------------------------------------------------------- */
 
+/* A policy maps what the robot sees, what it should see later (one imagined frame) and, if it was trained so, a vector (the
+ * hand's position, a task) to a short sequence of actions, of which the first few are executed before it is asked again.
+ * Kinds: "gcp", a diffusion policy (Luo and Du 2024, "Grounding Video Models to Actions through Goal Conditioned
+ * Exploration"; networks after Chi et al. 2023); "bc", behaviour cloning: one network call, nothing drawn. */
+
+/* One open policy: weights and the memory of a session. Used by one thread at a time. */
+typedef struct vipo_goal_policy vipo_goal_policy;
+
+typedef struct vipo_goal_policy_options {
+    const char *compute; /* op table: "ref", "avx2", "avx512"; NULL: $VIPO_COMPUTE, else the fastest here */
+    int threads;         /* 0: all cores. Results do not depend on it. */
+} vipo_goal_policy_options;
+
+enum { VIPO_POLICY_PARTS = 8, VIPO_POLICY_TASKS = 64, VIPO_POLICY_ACTION = 64, VIPO_POLICY_NAME = 64 };
+
+/* A run of the vector input. */
+typedef struct vipo_vector_part {
+    char name[VIPO_POLICY_NAME];
+    int offset, size;
+    bool
+        tasks; /* a one-hot over vipo_goal_policy_info.tasks; other parts take numbers as they are measured */
+} vipo_vector_part;
+
+typedef struct vipo_goal_policy_info {
+    char name[VIPO_POLICY_NAME];
+    char kind[8];      /* "gcp", "bc" */
+    bool obs, goal;    /* pictures that it looks at */
+    int height, width; /* of a picture */
+    int vector_dim, n_parts;
+    vipo_vector_part parts[VIPO_POLICY_PARTS];
+    int n_tasks;
+    char tasks[VIPO_POLICY_TASKS][VIPO_POLICY_NAME];
+    int action_dim, horizon;
+    int executed; /* actions to carry out before asking again */
+    float action_min[VIPO_POLICY_ACTION], action_max[VIPO_POLICY_ACTION];
+    int timesteps;    /* gcp; bc: 0 */
+    char sampler[16]; /* default of a call; bc: "" */
+    int steps;
+    size_t parameters, file_bytes;
+    char dtype[8]; /* of the file: "F32", "F16", "BF16" or "mixed" */
+    int n_tensors;
+} vipo_goal_policy_info;
+
+VIPO_API void vipo_goal_policy_default_options(vipo_goal_policy_options *options);
+/* Opens a folder with config.json and policy.safetensors (docs/policies.md, docs/commands/act.md). Every tensor is checked
+ * by name, shape and type. options, callbacks (borrowed during the call): may be NULL. */
+VIPO_API vipo_status vipo_goal_policy_open(vipo_goal_policy **out, const char *folder,
+                                           const vipo_goal_policy_options *options,
+                                           const vipo_callbacks *callbacks, vipo_error *error);
+VIPO_API void vipo_goal_policy_close(vipo_goal_policy **policy);
+VIPO_API const char *
+vipo_goal_policy_compute(const vipo_goal_policy *policy); /* name of the op table in use */
+VIPO_API void vipo_goal_policy_get_info(const vipo_goal_policy *policy, vipo_goal_policy_info *out);
+/* Reads config.json and the tensor headers only. */
+VIPO_API vipo_status vipo_goal_policy_read_info(const char *folder, vipo_goal_policy_info *out,
+                                                vipo_error *error);
+/* Is this the folder of an action policy, by its config.json? False also where there is none. */
+VIPO_API bool vipo_goal_policy_is(const char *folder);
+
+/* A picture file as a policy takes it: [n][height][width][3] in [0,1]. PNG, JPEG or .npy; of a .npy, uint8 is divided by
+ * 255 and the shape is [H][W][3] or [3][H][W], also with one or two dimensions before these. Nothing is resized. */
+VIPO_API vipo_status vipo_goal_policy_read_picture(const vipo_goal_policy *policy, const char *path,
+                                                   vipo_array *out, vipo_error *error);
+
+/* Names of samplers, NULL past the end; a line that says what it is. */
+VIPO_API const char *vipo_action_sampler_name(int i);
+VIPO_API const char *vipo_action_sampler_summary(int i);
+
+/* Arrays are borrowed. Where a picture or vector is one for all samples it may have 1 in place of samples. */
+typedef struct vipo_goal_request {
+    const vipo_array *obs,
+        *goal; /* [samples or 1][H][W][3] in [0,1]; those that the policy looks at. A goal that is equal to
+                                     that of the call before is not encoded again. */
+    const vipo_array *vector; /* [samples or 1][vector_dim] */
+    int samples;              /* 1..256 */
+    const char *sampler;      /* gcp: "ddim", "ddpm"; NULL: the policy's own */
+    int steps;     /* 1..timesteps; 0: the policy's own, or what the sampler named has: ddim 8, ddpm all */
+    uint64_t seed; /* noise is drawn from (seed, episode, plan, sample) ... */
+    uint32_t episode, plan;
+    const vipo_array *noise;      /* ... or given: [samples][horizon][action_dim] */
+    const vipo_array *step_noise; /* ddpm: [steps - 1][samples][horizon][action_dim] in order of use */
+    /* Every intermediate of encoders and network, the network's of its first call; PyTorch's layout. NULL: off. */
+    void (*dump)(void *user, const char *name, const vipo_array *value);
+    void *dump_user;
+    vipo_callbacks callbacks;
+} vipo_goal_request;
+
+typedef struct vipo_goal_actions {
+    vipo_array actions;             /* [samples][horizon][action_dim], within [action_min, action_max] */
+    char sampler[32];               /* with its steps: "ddim-8"; bc: "" */
+    int calls;                      /* of the network that makes actions */
+    bool goal_reused;               /* the goal's features were those of the call before */
+    double encode_seconds, seconds; /* of the pictures; of all */
+} vipo_goal_actions;
+
+VIPO_API void vipo_goal_request_default(vipo_goal_request *request);
+/* On failure *out is zeroed. Release with vipo_goal_actions_free. */
+VIPO_API vipo_status vipo_goal_policy_act(vipo_goal_policy *policy, const vipo_goal_request *request,
+                                          vipo_goal_actions *out, vipo_error *error);
+VIPO_API void vipo_goal_actions_free(vipo_goal_actions *actions);
+
 #ifdef __cplusplus
 }
 #endif

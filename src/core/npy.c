@@ -346,6 +346,21 @@ vipo_status vipo_npy_read(const char *path, vipo_array *out, vipo_error *error)
     return status;
 }
 
+vipo_status vipo_npy_read_typed(const char *path, vipo_array *out, bool *bytes, vipo_error *error)
+{
+    memset(out, 0, sizeof *out);
+    *bytes = false;
+    vipo_mapped_file file;
+    struct header header;
+    const unsigned char *elements;
+    VIPO_TRY(vipo_mapped_file_open(&file, path, error));
+    vipo_status status = parse_file(file.data, file.size, path, &header, &elements, error);
+    if (status == VIPO_OK) status = vipo_npy_parse(file.data, file.size, path, out, error);
+    if (status == VIPO_OK) *bytes = header.kind == 'u' && header.bytes == 1;
+    vipo_mapped_file_close(&file);
+    return status;
+}
+
 vipo_status vipo_npy_write(const char *path, const vipo_array *array, vipo_error *error)
 {
     const size_t n = array ? vipo_array_size(array) : 0;

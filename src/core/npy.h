@@ -12,4 +12,7 @@ vipo_status vipo_npy_parse(const void *data, size_t size, const char *name, vipo
 vipo_status vipo_npy_read_matrix(const char *path, size_t rows, size_t columns, double *out,
                                  vipo_error *error);
 
+/* vipo_npy_read; *bytes: the elements are uint8. */
+vipo_status vipo_npy_read_typed(const char *path, vipo_array *out, bool *bytes, vipo_error *error);
+
 #endif

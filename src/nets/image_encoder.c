@@ -308,14 +308,15 @@ static vipo_status run_stem(const vipo_image_encoder *e, const vipo_image_encode
     const vipo_encoder_config *c = &e->config;
     const int border = stem_border(e), height = halved(c->height), width = halved(c->width);
     const size_t line = (size_t)c->width * COLOURS;
+    const vipo_raster bordered = vipo_raster_moved(m->picture, -border, -border);
+    memset(bordered.data, 0, (size_t)run->samples * bordered.sample * sizeof *bordered.data);
     for (int s = 0; s < run->samples; s++)
         for (int row = 0; row < c->height; row++) {
             const float *from = run->pictures + ((size_t)s * (size_t)c->height + (size_t)row) * line;
             float *to = m->picture.data + (size_t)s * m->picture.sample + (size_t)row * m->picture.row;
             for (size_t i = 0; i < line; i++) to[i] = from[i] * 2 - 1;
         }
-    window(run->compute, e->stem, run->samples, height, width, c->stem_kernel, 2,
-           vipo_raster_moved(m->picture, -border, -border),
+    window(run->compute, e->stem, run->samples, height, width, c->stem_kernel, 2, bordered,
            vipo_raster_dense(m->y, height, width, c->stem_channels));
     VIPO_TRY(dump_map(run, "conv1", m->y, height, width, c->stem_channels, error));
     norm(e, run, &e->stem_norm, height, width, c->stem_channels, m->y, NULL, VIPO_ACT_NONE, m->y);

@@ -35,13 +35,13 @@ vipo_status vipo_image_encoder_open(vipo_image_encoder *out, const vipo_encoder_
                                     vipo_weight_store *store, const char *prefix, vipo_error *error);
 void vipo_image_encoder_close(vipo_image_encoder *encoder);
 
-/* Memory of a session for `samples` pictures: floats, all zero before the first run; scratch bytes per thread. */
+/* Memory of a session for `samples` pictures: floats; scratch bytes per thread. */
 size_t vipo_image_encoder_memory(const vipo_image_encoder *encoder, int samples);
 size_t vipo_image_encoder_scratch(const vipo_image_encoder *encoder, const vipo_ops *ops, int samples);
 
 typedef struct vipo_image_encoder_run {
     const vipo_compute *compute;
-    float *memory; /* 64-byte aligned; its zeros are kept */
+    float *memory; /* 64-byte aligned */
     int samples;
     const float *pictures; /* [samples][height][width][3] in [0,1]; the network sees 2x - 1 */
     float *features;       /* [samples][feature_stride], feature_size of it written */

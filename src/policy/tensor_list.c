@@ -5,6 +5,7 @@
 
 #include "nets/clip_text.h"
 #include "nets/unet3d.h"
+#include "policy/policy_networks.h"
 
 /* A weight source that notes what is asked for and leaves the memory as it is. */
 static vipo_status note(void *user, const char *name, int rank, const size_t *shape, float *out,
@@ -77,6 +78,20 @@ vipo_status vipo_tensor_list_text(vipo_tensor_list *list, const vipo_text_config
         vipo_clip_text_open(text, config, &(vipo_packer){.ops = &ops}, &source, NULL, error);
     if (status == VIPO_OK) vipo_clip_text_close(text);
     free(text);
+    return status;
+}
+
+vipo_status vipo_tensor_list_policy(vipo_tensor_list *list, const vipo_policy_config *config,
+                                    vipo_error *error)
+{
+    const vipo_ops ops = listing_ops();
+    const vipo_weight_source source = {.user = list, .read = note};
+    vipo_policy_networks *networks = calloc(1, sizeof *networks);
+    if (!networks) return vipo_fail_memory(error, sizeof *networks, "a policy");
+    const vipo_status status =
+        vipo_policy_networks_open(networks, config, &(vipo_packer){.ops = &ops}, &source, 0, NULL, error);
+    if (status == VIPO_OK) vipo_policy_networks_close(networks);
+    free(networks);
     return status;
 }
 
