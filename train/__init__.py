@@ -1,0 +1,1 @@
+"""Training of video models (train/README.md); run from the repository's root: python -m train.video --help."""

@@ -1,0 +1,82 @@
+"""A trained policy as a folder that `vipo act` reads: config.json, policy.safetensors, README.md (docs/policies.md)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..files import read_json, read_safetensors, write_json, write_safetensors, write_text
+from .config import PolicyConfig, VectorPart
+from .nets import Policy
+
+TYPES = {"f16": torch.float16, "f32": torch.float32}
+
+
+def export(folder: str | Path, policy: Policy, facts: dict[str, Any], card: str, dtype: str = "f16") -> None:
+    """facts: added to config.json as "training"; card: the text of README.md."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.to(TYPES[dtype]) for name, value in policy.state_dict().items()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name} is not finite as {dtype}")
+    write_safetensors(folder / "policy.safetensors", tensors)
+    document = policy.config.document()
+    write_json(folder / "config.json", {**document, "name": facts.get("name", folder.name), "training": facts})
+    write_text(folder / "README.md", card)
+
+
+def tuple_or_none(value: list[Any] | None) -> tuple[Any, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def read_config(folder: str | Path) -> PolicyConfig:
+    """Of a folder that export wrote."""
+    path = Path(folder) / "config.json"
+    entry = read_json(path)
+    if entry.get("format") != "vipo-policy":
+        raise ValueError(f"{path}: format {json.dumps(entry.get('format'))}, expected \"vipo-policy\"")
+    encoder, action = entry["encoder"], entry["action"]
+    vector = tuple(
+        VectorPart(p["name"], p["size"], *(tuple_or_none(p.get(key)) for key in ("min", "max", "tasks")))
+        for p in entry.get("vector", ())
+    )
+    common = dict(
+        kind=entry["kind"],
+        image=entry["image"]["height"],
+        widths=tuple(encoder["widths"]),
+        channels_per_group=encoder["channels_per_group"],
+        keypoints=encoder["keypoints"],
+        feature=encoder["feature_size"],
+        condition=tuple(entry["condition"]),
+        vector=vector,
+        action=action["dim"],
+        horizon=action["horizon"],
+        executed=action["executed"],
+    )
+    if entry["kind"] == "bc":
+        return PolicyConfig(**common, head=tuple(entry["head"]["widths"]))
+    unet = entry["unet"]
+    return PolicyConfig(
+        **common,
+        unet_widths=tuple(unet["widths"]),
+        kernel=unet["kernel"],
+        groups=unet["groups"],
+        step_embedding=unet["step_embedding"],
+        prediction=entry["diffusion"]["prediction_type"],
+        sampler_steps=entry["sampler"]["steps"],
+    )
+
+
+def load(folder: str | Path) -> Policy:
+    """The policy of an exported folder, its stored numbers in float32."""
+    policy = Policy(read_config(folder)).eval()
+    tensors: dict[str, Tensor] = {
+        name: value.float() for name, value in read_safetensors(Path(folder) / "policy.safetensors").items()
+    }
+    policy.load_state_dict(tensors)
+    return policy
