@@ -275,13 +275,14 @@ static json_t *json_of(const motion_options *options, const vipo_motion *m)
 {
     json_t *const out = json_object(), *const transforms = json_array(), *const matrices = json_array();
     json_t *const inliers = json_array(), *const losses = json_array(), *const centers = json_array();
-    json_t *const subgoals = json_array();
+    json_t *const subgoals = json_array(), *const iterations = json_array();
     for (int k = 0; k < m->n_steps; k++) {
         const vipo_motion_step *const s = &m->steps[k];
         json_array_append_new(transforms, json_numbers(s->parameters, 6));
         json_array_append_new(matrices, json_numbers(s->motion, 16));
         json_array_append_new(inliers, json_integer(s->points));
         json_array_append_new(losses, json_number(s->loss));
+        json_array_append_new(iterations, json_integer(s->iterations));
         json_array_append_new(centers, json_numbers(s->center_uv, 2));
     }
     for (int k = options->navigation ? 1 : 0; k <= m->n_steps && m->samples > 0; k++)
@@ -299,6 +300,7 @@ static json_t *json_of(const motion_options *options, const vipo_motion *m)
     json_object_set_new(out, "matrices", matrices);
     json_object_set_new(out, "inliers", inliers);
     json_object_set_new(out, "losses", losses);
+    json_object_set_new(out, "iterations", iterations);
     json_object_set_new(out, "subgoals", subgoals);
     json_object_set_new(out, "samples", json_integer(m->samples));
     json_object_set_new(out, "end", json_string(vipo_motion_end_name((int)m->end)));

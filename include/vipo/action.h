@@ -78,8 +78,9 @@ VIPO_API void vipo_motion_draws_close(vipo_motion_draws **draws);
 
 /* Which points are followed, and what happens where AVDC's code fails. */
 typedef enum vipo_motion_sampling {
-    VIPO_MOTION_ROBUST, /* not where the depth jumps (the silhouette) or is unknown; reads outside of maps take the nearest
-                           pixel; an object that is not seen and too few points end the plan */
+    VIPO_MOTION_ROBUST, /* not where the depth jumps (the silhouette) or is unknown; of each frame those that agree with the
+                           fitted motion; reads outside of maps take the nearest pixel; an object that is not seen and too few
+                           points end the plan */
     VIPO_MOTION_AVDC, /* as AVDC, its failures included: each is an error */
 } vipo_motion_sampling;
 /* "robust", "avdc"; NULL past the end. */
@@ -134,7 +135,7 @@ typedef struct vipo_motion_step {
     double motion[16];    /* 4x4, of the world */
     double parameters[6]; /* the same as x, y, z, roll, pitch, yaw: [Rx(roll) Ry(pitch) Rz(yaw) | x, y, z] */
     double center_uv[2];  /* where the grasp point, moved so far, is in the picture */
-    int points;           /* that were fitted: RANSAC's inliers */
+    int points;           /* that were fitted: the inliers */
     int iterations;       /* of the fit, all starts */
     double loss;          /* mean squared distance per coordinate, square pixels */
 } vipo_motion_step;

@@ -115,6 +115,7 @@ def against_recording(run, name, more):
     near(flat(found["center_uv"]), numbers(golden["center_uv"]), 1e-2, "center_uv")
     expect(found["inliers"] == list(numbers(golden["n_inliers"])), "inliers %r", found["inliers"])
     expect(found["sampling"] == "avdc" and found["end"] == "complete" and found["samples"] == 500, "%r", found)
+    expect(all(0 < n < (20 if found["fit"] == "lm" else 100000) for n in found["iterations"]), "iterations %r", found["iterations"])
     expect(found["mode"] == ("grasp" if name == "full_size" else "push"), "mode %r", found["mode"])
     expect([len(row) for row in found["matrices"]] == [16] * len(found["inliers"]), "matrices")
     expect([len(row) for row in found["transforms"]] == [6] * len(found["inliers"]), "transforms")
