@@ -106,16 +106,16 @@ static void write_example(const char *folder)
     vipo_error error;
     flow_scene_open(&scene,
                     &(flow_scene_options){
-                        .seed = 5, .height = 48, .width = 64, .frames = 3, .translation = 0.03, .turn = 4});
+                        .seed = 5, .height = 36, .width = 48, .frames = 2, .translation = 0.03, .turn = 4});
     for (int i = 0; i < 12; i++) matrix[i] = (float)scene.matrix[i];
     write_array(folder, "depth.npy", &scene.depth);
     write_array(folder, "flow.npy", &scene.flow);
     write_array(folder, "matrix.npy", &(vipo_array){matrix, 2, {3, 4}});
-    rgb = malloc(48 * 64 * 3);
+    rgb = malloc(36 * 48 * 3);
     if (!rgb) exit(1);
-    for (int i = 0; i < 48 * 64 * 3; i++) rgb[i] = scene.mask[i / 3];
+    for (int i = 0; i < 36 * 48 * 3; i++) rgb[i] = scene.mask[i / 3];
     snprintf(path, sizeof path, "%s/mask.png", folder);
-    if (vipo_image_write_png(path, &(vipo_image){rgb, 48, 64}, &error) != VIPO_OK) exit(1);
+    if (vipo_image_write_png(path, &(vipo_image){rgb, 36, 48}, &error) != VIPO_OK) exit(1);
     free(rgb);
     flow_scene_close(&scene);
 }

@@ -110,10 +110,6 @@ void geometry_open(geometry_case *out, const char *name)
         double *const found = geometry_doubles(out->file, "size", NULL);
         memcpy(size, found, sizeof size);
         free(found);
-    } else if (geometry_has(out->file, "flow_frames")) {
-        double *const frames = geometry_doubles(out->file, "flow_frames", NULL);
-        size[2] = frames[0];
-        free(frames);
     } else {
         size[2] = (double)vipo_safetensors_find(out->file, "flow")->shape[0];
     }

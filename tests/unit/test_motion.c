@@ -9,8 +9,8 @@
 #include "policy/rigid_motion.h"
 #include "support/geometry.h"
 
-static const char *const solved[] = {"translation", "rotation_translation", "outliers",
-                                     "static",      "degenerate_5x5_mask",  "full_size"};
+static const char *const solved[] = {"translation", "rotation_translation", "outliers", "degenerate_5x5_mask",
+                                     "full_size"};
 enum { SOLVED = sizeof solved / sizeof *solved };
 
 /* ---- parts, on recorded inputs --------------------------------------------------------------------------- */
@@ -18,30 +18,27 @@ enum { SOLVED = sizeof solved / sizeof *solved };
 static void test_sampler(void **state)
 {
     (void)state;
-    static const char *const names[] = {"translation", "full_size"};
-    for (int k = 0; k < 2; k++) {
-        geometry_case c;
-        vipo_projection camera;
-        vipo_samples samples;
-        vipo_error error = {0};
-        geometry_open(&c, names[k]);
-        double *const uv = geometry_doubles(c.file, "samples_uv", NULL), *const grasp = geometry_doubles(
-                                                                             c.file, "grasp", NULL);
-        double scratch[500], found[3];
-        const vipo_field depth = {c.depth.data, (int)c.depth.shape[0], (int)c.depth.shape[1], 1};
-        const vipo_draw_source source = {.recorded = c.draws};
-        assert_ok(vipo_projection_open(&camera, c.matrix, &error), &error);
-        assert_ok(
-            vipo_samples_draw(c.mask, &depth, &camera, VIPO_SAMPLE_STRICT, 0, 500, &source, &samples, &error),
-            &error);
-        assert_int_equal(samples.n, 500);
-        geometry_compare("samples", samples.uv, uv, 1000, 0);
-        vipo_samples_grasp(&samples, &camera, scratch, found);
-        geometry_compare("grasp", found, grasp, 3, 1e-9);
-        vipo_samples_free(&samples);
-        free(uv), free(grasp);
-        geometry_close(&c);
-    }
+    geometry_case c;
+    vipo_projection camera;
+    vipo_samples samples;
+    vipo_error error = {0};
+    geometry_open(&c, "translation");
+    double *const uv = geometry_doubles(c.file, "samples_uv", NULL), *const grasp = geometry_doubles(
+                                                                         c.file, "grasp", NULL);
+    double scratch[500], found[3];
+    const vipo_field depth = {c.depth.data, (int)c.depth.shape[0], (int)c.depth.shape[1], 1};
+    const vipo_draw_source source = {.recorded = c.draws};
+    assert_ok(vipo_projection_open(&camera, c.matrix, &error), &error);
+    assert_ok(
+        vipo_samples_draw(c.mask, &depth, &camera, VIPO_SAMPLE_STRICT, 0, 500, &source, &samples, &error),
+        &error);
+    assert_int_equal(samples.n, 500);
+    geometry_compare("samples", samples.uv, uv, 1000, 0);
+    vipo_samples_grasp(&samples, &camera, scratch, found);
+    geometry_compare("grasp", found, grasp, 3, 1e-9);
+    vipo_samples_free(&samples);
+    free(uv), free(grasp);
+    geometry_close(&c);
 }
 
 /* Frames whose RANSAC inputs were recorded. */
@@ -88,7 +85,7 @@ static void test_ransac(void **state)
         checked += check_ransac(&c, (int)c.flow.shape[0]);
         geometry_close(&c);
     }
-    assert_int_equal(checked, 7);
+    assert_int_equal(checked, 4);
 }
 
 /* Largest distance between the points moved by a and by b. */
@@ -153,12 +150,8 @@ static void test_fit(void **state)
     static const struct {
         const char *name;
         int frame;
-    } frames[] = {{"translation", 0},
-                  {"rotation_translation", 2},
+    } frames[] = {{"rotation_translation", 2},
                   {"outliers", 0},
-                  {"outliers", 2},
-                  {"full_size", 2},
-                  {"nav_rotate_left_45deg", 0},
                   {"random_flow_underdetermined", 0},
                   {"random_flow_underdetermined", 1}};
     for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
@@ -233,6 +226,27 @@ static void test_chain_reference(void **state)
         if (i != 2) check_chain(solved[i], VIPO_MOTION_REFERENCE);
 }
 
+/* No flow: all points stay, and so does the grasp point. */
+static void test_static(void **state)
+{
+    (void)state;
+    geometry_case c;
+    geometry_open(&c, "translation");
+    memset(c.flow.data, 0, vipo_array_size(&c.flow) * sizeof *c.flow.data);
+    for (int fit = 0; fit < 2; fit++) {
+        const vipo_motion_options options = recorded(&c, (vipo_motion_fit)fit);
+        vipo_motion motion = solve(&c, &options);
+        assert_int_equal(motion.n_steps, 3);
+        for (int k = 0; k < 3; k++) {
+            assert_int_equal(motion.steps[k].points, 500);
+            geometry_compare("subgoal", motion.subgoals[k + 1], motion.grasp, 3, 1e-9);
+        }
+        assert_int_equal(motion.mode, VIPO_MOTION_PUSH);
+        vipo_motion_free(&motion);
+    }
+    geometry_close(&c);
+}
+
 /* The first frame's inliers, then a loss that is no higher. */
 static void test_underdetermined(void **state)
 {
@@ -253,8 +267,8 @@ static void test_underdetermined(void **state)
 static void test_failures(void **state)
 {
     (void)state;
-    static const char *const names[] = {"degenerate_2x2_mask_vanishes", "empty_mask", "border_sample_error"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const names[] = {"empty_mask", "border_sample_error"};
+    for (int i = 0; i < 2; i++) {
         geometry_case c;
         vipo_motion motion;
         vipo_error error = {0};
@@ -270,8 +284,8 @@ static void test_failures(void **state)
         assert_string_equal(error.message, "recorded draws are of sampling 'avdc', not 'robust'");
         options.draws = NULL;
         assert_ok(vipo_motion_solve(&c.request, &options, &motion, &error), &error);
-        assert_int_equal(motion.end, i < 2 ? VIPO_MOTION_NOT_SEEN : VIPO_MOTION_COMPLETE);
-        assert_int_equal(motion.n_steps, i < 2 ? 0 : 1);
+        assert_int_equal(motion.end, i < 1 ? VIPO_MOTION_NOT_SEEN : VIPO_MOTION_COMPLETE);
+        assert_int_equal(motion.n_steps, i < 1 ? 0 : 1);
         vipo_motion_free(&motion);
         geometry_close(&c);
     }
@@ -296,8 +310,8 @@ static double final_error(const geometry_case *c, const vipo_motion *motion)
 static void test_robust(void **state)
 {
     (void)state;
-    static const double most[SOLVED] = {0.0003, 0.015, 0.020, 1e-9, 1e-4, 0.003};
-    static const double avdc[SOLVED] = {0.0215, 0.0043, 0.0807, 0, 2e-5, 0.0154};
+    static const double most[SOLVED] = {0.0003, 0.015, 0.020, 1e-4, 0.003};
+    static const double avdc[SOLVED] = {0.0215, 0.0043, 0.0807, 2e-5, 0.0154};
     for (int i = 0; i < SOLVED; i++) {
         geometry_case c;
         vipo_motion_options options;
@@ -329,6 +343,7 @@ int main(void)
         cmocka_unit_test(test_fit),
         cmocka_unit_test(test_chain_lm),
         cmocka_unit_test(test_chain_reference),
+        cmocka_unit_test(test_static),
         cmocka_unit_test(test_underdetermined),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_robust),
