@@ -483,20 +483,33 @@ static int run(tool *t, void *values)
     return status;
 }
 
+/* Policies, settings of those that have some, suites: the i-th of all of them. */
+typedef struct entry {
+    const char *name, *meaning; /* NULL past the end */
+} entry;
+
+static entry entry_at(int i)
+{
+    for (int k = 0; vipo_eval_policy_name(k); k++)
+        if (i-- == 0) return (entry){vipo_eval_policy_name(k), vipo_eval_policy_summary(k)};
+    for (int k = 0; vipo_eval_policy_name(k); k++) {
+        static char names[16][32];
+        if (!vipo_eval_policy_settings(k) || i-- != 0) continue;
+        snprintf(names[k % 16], sizeof names[0], "%s settings", vipo_eval_policy_name(k));
+        return (entry){names[k % 16], vipo_eval_policy_settings(k)};
+    }
+    const vipo_eval_suite *const suite = vipo_eval_suite_at(i);
+    return suite ? (entry){suite->name, suite->summary} : (entry){NULL, NULL};
+}
+
 static const char *entry_name(int i)
 {
-    const char *const policy = vipo_eval_policy_name(i);
-    int policies = 0;
-    while (vipo_eval_policy_name(policies)) policies++;
-    return policy ? policy : suite_name(i - policies);
+    return entry_at(i).name;
 }
 
 static const char *entry_summary(int i)
 {
-    const char *const policy = vipo_eval_policy_summary(i);
-    int policies = 0;
-    while (vipo_eval_policy_name(policies)) policies++;
-    return policy ? policy : vipo_eval_suite_at(i - policies)->summary;
+    return entry_at(i).meaning;
 }
 
 static const glossary policies_and_suites = {"Policies and suites", entry_name, entry_summary};

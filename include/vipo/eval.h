@@ -21,6 +21,8 @@ extern "C" {
 /* Policies: what turns plans into actions. NULL past the end. */
 VIPO_API const char *vipo_eval_policy_name(int i);
 VIPO_API const char *vipo_eval_policy_summary(int i);
+/* What predictor_settings may hold: "fit=lm|reference, samples=N"; NULL: nothing. */
+VIPO_API const char *vipo_eval_policy_settings(int i);
 
 /* Where plans come from: "none", "model" (a video model imagines them), "truth" (the future that the scripted expert would
  * bring about, drawn by the simulator). NULL past the end. */

@@ -37,6 +37,12 @@ const char *vipo_eval_policy_summary(int i)
     return predictor ? predictor->summary : NULL;
 }
 
+const char *vipo_eval_policy_settings(int i)
+{
+    const vipo_predictor *const predictor = vipo_predictor_at(i);
+    return predictor ? predictor->settings : NULL;
+}
+
 void vipo_eval_default_options(vipo_eval_options *options)
 {
     static const vipo_sampler_options *const none = NULL;

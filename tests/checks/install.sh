@@ -48,7 +48,11 @@ vipo/bin/vipo help --completion fish | cmp - vipo/share/fish/vendor_completions.
 if [ -d "$build/without_mujoco" ]; then # with the simulator
     vipo/bin/vipo sim list | grep -q "MuJoCo"
     vipo/bin/vipo sim render --task door-open --seed 1 --json | grep -q '"matrix"' # the installed models
-    readelf -d vipo/bin/vipo "$libraries/libvipo_sim.so.0" | grep -q "$source" && exit 1
+    if [ -d "$build/without_sqlite" ]; then # with the evaluation
+        vipo/bin/vipo eval --out results.db --tasks handle-press --cameras corner --quiet >results.txt
+        vipo/bin/vipo report results.db | grep -q "1 episodes, 1 with success"
+    fi
+    readelf -d vipo/bin/vipo "$libraries/libvipo_sim.so.0" "$libraries/libvipo_eval.so.0" | grep -q "$source" && exit 1
     cat >sim.c <<'END'
 #include <stdio.h>
 #include <vipo/sim.h>

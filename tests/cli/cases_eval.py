@@ -261,6 +261,22 @@ def other_files(run):
     expect(run.files() == ["other.db", "text.db"], "files %s", run.files())
 
 
+@special("eval", "without SQLite, without MuJoCo")
+def without(run):
+    build = os.path.dirname(run.vipo)
+    for line in (QUICK + "-o a.db", "eval merge -o a.db b.db", "report a.db"):
+        code, out, err = run.run(line, env=dict(os.environ, LD_LIBRARY_PATH=os.path.join(build, "without_sqlite")))
+        expect(code in (1, 2) and out == "", "%s: exit status %d", line, code)
+        expect_one_line(err, "this vipo was built without SQLite: install libsqlite3-dev")
+    code, out, err = run.run(QUICK + "-o a.db", env=dict(os.environ, LD_LIBRARY_PATH=os.path.join(build, "without_mujoco")))
+    expect(code == 1, "exit status %d", code)
+    expect_one_line(err, "this vipo was built without MuJoCo: run scripts/setup.sh")
+    for folder in ("without_sqlite", "without_mujoco"):
+        code, out, err = run.run("eval --help", env=dict(os.environ, LD_LIBRARY_PATH=os.path.join(build, folder)))
+        expect(code == 0 and "--shard I/N" in out and "expert" in out and err == "", "help: exit status %d: %s", code, err)
+    expect(run.files() == [], "files %s", run.files())
+
+
 case("eval", "no store", "eval -t hammer", code=2, err="--out FILE is missing")
 case("eval", "unknown policy", "eval -o a.db -p wizard", code=2, err="-p wizard: unknown, expected ")
 case("eval", "unknown plan", "eval -o a.db --plan dream", code=2, err="expected none, model or truth")
