@@ -5,6 +5,8 @@
 
 static const vipo_predictor *const predictors[] = {
     &vipo_predictor_flow,
+    &vipo_predictor_goal,
+    &vipo_predictor_bc,
     &vipo_predictor_expert,
 };
 enum { PREDICTORS = sizeof predictors / sizeof *predictors };

@@ -126,6 +126,7 @@ typedef struct vipo_predictor {
 
 extern const vipo_predictor vipo_predictor_expert;
 extern const vipo_predictor vipo_predictor_flow;
+extern const vipo_predictor vipo_predictor_goal, vipo_predictor_bc;
 
 /* The i-th, NULL past the end. */
 const vipo_predictor *vipo_predictor_at(int i);
