@@ -15,7 +15,7 @@
 static const char *const golden_names[] = {
     "100x1000.rgb.jpg", "100x1000.rgb.png",    "128x128.rgb.jpg", "128x128.rgb.png",  "240x320.gray.png",
     "240x320.rgb.jpg",  "240x320.palette.png", "240x320.rgb.png", "240x320.rgba.png", "333x500.rgb.jpg",
-    "333x500.rgb.png",  "480x640.rgb.jpg",     "480x640.rgb.png", "64x64.rgb.jpg",    "64x64.rgb.png",
+    "480x640.rgb.jpg",  "64x64.rgb.jpg",       "64x64.rgb.png",
 };
 
 enum { N_GOLDEN = sizeof golden_names / sizeof golden_names[0], JPEG_LEVELS = 2 };
