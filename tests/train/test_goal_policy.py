@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""test_goal_policy.py: train.goal_policy on a made-up data set: examples are what they should be, both kinds of policy learn,
-an interrupted run gives the same bytes, what is wrong is one line. Skipped (77) without NumPy, PyAV or PyTorch."""
+"""test_goal_policy.py VIPO: train.goal_policy on a made-up data set: examples are what they should be, both kinds of policy learn and
+say in `vipo act` what they say in PyTorch, an interrupted run gives the same bytes, what is wrong is one line. Skipped (77) without NumPy, PyAV or PyTorch."""
 import json
 import os
 import signal
@@ -225,6 +225,7 @@ def main():
             os.execv(DEBIAN, [DEBIAN, "-B"] + sys.argv)
         print("skipped: %s (scripts/setup.sh test)" % problem)
         sys.exit(77)
+    import against_vipo
     import made_up
 
     with tempfile.TemporaryDirectory() as folder:
@@ -234,8 +235,12 @@ def main():
         made_up.make(few, episodes=10)
         check_examples(few)
         check_noise()
-        check_export(check_learning(data, folder, "gcp", 200))
-        check_export(check_learning(data, folder, "bc", 200))
+        for kind in ("gcp", "bc"):
+            run = check_learning(data, folder, kind, 200)
+            check_export(run)
+            difference, size = against_vipo.greatest_difference(sys.argv[1], os.path.join(run, "policy"), few, 16, 0.1)
+            print("vipo act: %.2e of %.2f" % (difference, size))
+            assert difference < 1e-4 and size > 0.2
         check_resumed(few, folder)
         check_refusals(few, folder)
     print("done")

@@ -13,6 +13,11 @@ from ..files import read_json, read_safetensors, write_json, write_safetensors, 
 from .config import PolicyConfig, VectorPart
 from .nets import Policy
 
+# What the network was shown, for those who show it something else.
+PICTURES = (
+    "the middle 128x128 of 320x240 (--size, --picture of vipo sim collect), rows as glReadPixels returns them, never flipped; "
+    "means of squares of pixels down to the network's size"
+)
 TYPES = {"f16": torch.float16, "f32": torch.float32}
 
 
@@ -25,8 +30,8 @@ def export(folder: str | Path, policy: Policy, facts: dict[str, Any], card: str,
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} is not finite as {dtype}")
     write_safetensors(folder / "policy.safetensors", tensors)
-    document = policy.config.document()
-    write_json(folder / "config.json", {**document, "name": facts.get("name", folder.name), "training": facts})
+    named = {"name": facts.get("name", folder.name), "licence": "MIT", "pictures": PICTURES}
+    write_json(folder / "config.json", {**policy.config.document(), **named, "training": facts})
     write_text(folder / "README.md", card)
 
 
