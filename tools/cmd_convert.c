@@ -1,5 +1,8 @@
 /* vipo convert: a published checkpoint -> model folder. */
+#include <string.h>
+
 #include "commands.h"
+#include "vipo/action.h"
 
 typedef struct convert_options {
     common_options common;
@@ -9,8 +12,8 @@ typedef struct convert_options {
 
 static const char *format_name(int i)
 {
-    static const char *const names[] = {"avdc", "safetensors"};
-    return i < 2 ? names[i] : NULL;
+    static const char *const names[] = {"avdc", "safetensors", "gcp"};
+    return i < 3 ? names[i] : NULL;
 }
 
 static const char *preset_name(int i)
@@ -38,7 +41,8 @@ static const option input_options[] = {
      .kind = OPTION_CHOICE,
      .offset = AT(convert.from),
      .choice = format_name,
-     .help = "avdc: a checkpoint of AVDC's trainer (model-N.pt); safetensors: its network alone"},
+     .help = "avdc: a checkpoint of AVDC's trainer (model-N.pt); safetensors: its network alone; gcp: a "
+             "goal-conditioned policy (model-N.pt or its tensors)"},
     {.name = "checkpoint",
      .letter = 'c',
      .placeholder = "FILE",
@@ -52,7 +56,7 @@ static const option input_options[] = {
      .kind = OPTION_CHOICE,
      .offset = AT(convert.weights),
      .choice = weights_name,
-     .help = "which of an AVDC checkpoint's two sets; AVDC samples with ema"},
+     .help = "which of a checkpoint's two sets; AVDC and GCP sample with ema"},
     {.name = "clip",
      .placeholder = "DIR",
      .kind = OPTION_STRING,
@@ -74,7 +78,9 @@ static const option shape_options[] = {
      .kind = OPTION_STRING,
      .offset = AT(convert.config),
      .endings = "json",
-     .help = "or of this JSON file, like a model folder's config.json"},
+     .help =
+         "or of this JSON file, like a model folder's config.json; of gcp what differs from the published "
+         "policy and does not follow from the tensors"},
     {.name = "frames",
      .placeholder = "N",
      .kind = OPTION_INT,
@@ -140,9 +146,54 @@ static int print_result(tool *t, const convert_options *options, const vipo_mode
     return STATUS_DONE;
 }
 
+static int print_policy(tool *t, const convert_options *options, const vipo_goal_policy_info *info)
+{
+    char size[32];
+    if (t->common->json) {
+        json_t *const out = json_object();
+        json_object_set_new(out, "out", json_text(options->out));
+        json_object_set_new(out, "kind", json_text(info->kind));
+        json_object_set_new(out, "parameters", json_integer((json_int_t)info->parameters));
+        json_object_set_new(out, "dtype", json_text(info->dtype));
+        json_object_set_new(out, "height", json_integer(info->height));
+        json_object_set_new(out, "width", json_integer(info->width));
+        json_object_set_new(out, "vector_dim", json_integer(info->vector_dim));
+        json_object_set_new(out, "horizon", json_integer(info->horizon));
+        json_object_set_new(out, "action_dim", json_integer(info->action_dim));
+        json_object_set_new(out, "bytes", json_integer((json_int_t)info->file_bytes));
+        return tool_print_json(t, out);
+    }
+    if (t->common->quiet) return STATUS_DONE;
+    print_safe(stdout, options->out);
+    printf(": %zu parameters, %s, %d actions of %d numbers from pictures of %dx%d, %s\n", info->parameters,
+           info->dtype, info->horizon, info->action_dim, info->width, info->height,
+           format_bytes((double)info->file_bytes, size, sizeof size));
+    return STATUS_DONE;
+}
+
+static int run_policy(tool *t, const convert_options *options)
+{
+    vipo_error error = {0};
+    vipo_goal_policy_info info;
+    if (vipo_convert(options->out, &options->convert, &error) != VIPO_OK ||
+        vipo_goal_policy_read_info(options->out, &info, &error) != VIPO_OK)
+        return tool_library_error(t, &error);
+    progress_erase(&t->bar);
+    return print_policy(t, options, &info);
+}
+
 static int run(tool *t, void *values)
 {
     convert_options *const options = values;
+    if (strcmp(options->convert.from, "gcp") == 0) {
+        if (options->convert.preset || options->convert.clip || options->convert.frames > 0)
+            return tool_usage_error(t, "--%s is not for a policy",
+                                    options->convert.preset ? "preset"
+                                    : options->convert.clip ? "clip"
+                                                            : "frames");
+        options->convert.callbacks = tool_callbacks(t);
+        return run_policy(t, options);
+    }
     if (!options->convert.preset == !options->convert.config)
         return tool_usage_error(t, "give one of --preset NAME and --config FILE");
     vipo_error error = {0};
@@ -158,17 +209,19 @@ static int run(tool *t, void *values)
 const command command_convert = {
     .name = "convert",
     .summary = "published checkpoint -> model folder",
-    .usage = "--checkpoint FILE --preset NAME | --config FILE --out DIR [options]",
+    .usage = "--checkpoint FILE --preset NAME | --config FILE | --from gcp --out DIR [options]",
     .description =
         "Makes a model folder from a checkpoint that AVDC's trainer wrote, or from its network in a "
-        "safetensors file, and a Hugging Face folder of CLIP. Every tensor is checked by name, shape and "
+        "safetensors file, and a Hugging Face folder of CLIP; or a policy folder from a checkpoint of GCP's. "
+        "Every tensor is checked by name, shape and "
         "type; "
         "the folder appears when it is complete and opens as a model.",
     .groups = groups,
     .examples =
         "vipo convert --from avdc -c model-24.pt --clip clip-vit-base-patch32 --preset mw -o models/mw\n"
         "vipo convert -c model-24.pt --preset thor --dtype f16 -o models/thor\n"
-        "vipo convert --from safetensors -c unet.safetensors --config sizes.json -o models/mine",
+        "vipo convert --from safetensors -c unet.safetensors --config sizes.json -o models/mine\n"
+        "vipo convert --from gcp -c model-4.pt -o policies/libero",
     .values_size = sizeof(convert_options),
     .common = AT(common),
     .set_defaults = set_defaults,

@@ -507,15 +507,19 @@ VIPO_API vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_deno
 /* ---- 8. converting published models ----------------------------------------------------------- */
 
 typedef struct vipo_convert_options {
-    const char *from;       /* "avdc": a checkpoint that AVDC's trainer wrote (.pt); "safetensors" */
+    const char
+        *from; /* "avdc": a checkpoint that AVDC's trainer wrote (.pt); "safetensors": its network; "gcp": a
+                         goal-conditioned policy, a checkpoint or safetensors file (see action.h) */
     const char *checkpoint; /* the file; required */
-    const char *weights;    /* avdc: "ema" (what AVDC samples with) or "online" */
+    const char *weights;    /* avdc, gcp: "ema" (what they sample with) or "online" */
     const char *preset;     /* sizes and preprocessing: "mw", "thor" or "bridge"; or */
-    const char *config;     /* a JSON file, a model folder's config.json or a flat one */
-    int frames;             /* future frames; 0: as preset or config says */
-    const char *clip;       /* Hugging Face folder of the CLIP text encoder; NULL: the result has none */
-    const char *dtype;      /* "f32", "f16" or "bf16" */
-    bool force;             /* replace the model in a folder that is not empty */
+    const char
+        *config; /* a JSON file, a model folder's config.json or a flat one; gcp: members that are not as in
+                               the published policy, most sizes follow from the tensors; may be NULL */
+    int frames;  /* future frames; 0: as preset or config says */
+    const char *clip;  /* Hugging Face folder of the CLIP text encoder; NULL: the result has none */
+    const char *dtype; /* "f32", "f16" or "bf16" */
+    bool force;        /* replace the model in a folder that is not empty */
     vipo_callbacks callbacks;
 } vipo_convert_options;
 

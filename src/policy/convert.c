@@ -12,6 +12,7 @@
 #include "core/log.h"
 #include "core/mapped_file.h"
 #include "core/memory.h"
+#include "policy/convert_policy.h"
 #include "policy/model.h"
 #include "policy/model_config.h"
 #include "policy/preset.h"
@@ -22,7 +23,7 @@ enum { PATH_ROOM = 4096 };
 
 typedef struct conversion {
     const vipo_convert_options *options;
-    bool from_avdc;
+    bool from_avdc, from_gcp;
     vipo_dtype dtype;
     vipo_config config;
     vipo_preprocess_steps preprocess;
@@ -56,14 +57,15 @@ static vipo_status check_options(conversion *c, vipo_error *error)
     } dtypes[] = {{"f32", VIPO_DTYPE_F32}, {"f16", VIPO_DTYPE_F16}, {"bf16", VIPO_DTYPE_BF16}};
     const vipo_convert_options *o = c->options;
     c->from_avdc = strcmp(o->from, "avdc") == 0;
-    if (!c->from_avdc && strcmp(o->from, "safetensors") != 0)
+    c->from_gcp = strcmp(o->from, "gcp") == 0;
+    if (!c->from_avdc && !c->from_gcp && strcmp(o->from, "safetensors") != 0)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT,
-                         "cannot convert from \"%.40s\", expected avdc or safetensors", o->from);
+                         "cannot convert from \"%.40s\", expected avdc, safetensors or gcp", o->from);
     if (strcmp(o->weights, "ema") != 0 && strcmp(o->weights, "online") != 0)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "weights: \"%.40s\", expected ema or online",
                          o->weights);
     if (!o->checkpoint) return vipo_fail(error, VIPO_INVALID_ARGUMENT, "a conversion needs a checkpoint");
-    if (!o->preset == !o->config)
+    if (!c->from_gcp && !o->preset == !o->config)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "a conversion needs one of preset and config");
     if (o->frames < 0 || o->frames > 64)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "frames: %d, expected 1..64 (0: those of the preset)",
@@ -381,6 +383,7 @@ static vipo_status convert(conversion *c, const char *folder, vipo_error *error)
 {
     static const char *const parts[] = {"text_encoder.safetensors", "vocab.json", "merges.txt", NULL};
     VIPO_TRY(check_options(c, error));
+    if (c->from_gcp) return vipo_convert_policy(folder, c->options, c->dtype, error);
     VIPO_TRY(read_config(c, error));
     VIPO_TRY(vipo_folder_output_open(&c->folder, folder, c->options->force, error));
     VIPO_TRY(open_unet(c, error));

@@ -36,7 +36,7 @@ def not_negative(value):
 
 # ---- usage: nothing is read or computed -----------------------------------------------------------------
 
-COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "calibrate", "bench", "flow", "motion", "sim-list", "sim-render", "sim-expert", "sim-replay", "sim-collect", "help", "version"]
+COMMANDS = ["plan", "compare", "denoise", "encode-text", "preprocess", "info", "convert", "calibrate", "bench", "flow", "motion", "act", "sim-list", "sim-render", "sim-expert", "sim-replay", "sim-collect", "eval", "eval-merge", "report", "help", "version"]
 EVERY_COMMAND = "".join(r".*  %s " % name for name in COMMANDS)
 
 case("usage", "no command", "", code=2, usage=True, err="^Usage: vipo COMMAND.*plan.*version")
@@ -588,7 +588,7 @@ case("convert", "neither preset nor config", "convert -c {checkpoint} -o out", c
 case("convert", "preset and config", SQUARE + " --preset mw -o out", code=2, err="one of --preset NAME and --config FILE")
 case("convert", "no checkpoint", "convert --preset mw -o out", code=2, err="--checkpoint FILE is missing")
 case("convert", "no destination", SQUARE, code=2, err="--out DIR is missing")
-case("convert", "unknown format", SQUARE + " --from onnx -o out", code=2, err="expected avdc or safetensors")
+case("convert", "unknown format", SQUARE + " --from onnx -o out", code=2, err="expected avdc, safetensors or gcp")
 case("convert", "unknown preset", "convert -c {checkpoint} --preset mars -o out", code=2, err="expected mw, thor or bridge")
 case("convert", "unknown type", SQUARE + " --dtype f8 -o out", code=2, err="expected f32, f16 or bf16")
 case("convert", "another model's sizes", "convert -c {checkpoint} --preset mw -o out", code=1,

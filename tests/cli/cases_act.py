@@ -3,7 +3,7 @@ import json
 import os
 
 from harness import case, expect, made, make_npy, read_npy, special, write_npy
-from policies import CLONING, SMALL, changed, write_policy
+from policies import CLONING, SMALL, changed, tensors_of, values_of, write_policy, write_safetensors
 
 ACT = "act -m {small} --obs {obs} --goal {goal}"
 
@@ -144,3 +144,42 @@ def _(run):
         found.append(read_npy(run.path("a.npy")))
     expect(found[0] == found[1], "the task is not its one-hot")
     expect(found[0] != found[2], "the task does not matter")
+
+
+# ---- vipo convert --from gcp ------------------------------------------------------------------------------------
+
+@made("gcp_checkpoint", "gcp.safetensors")
+def _(at, path):
+    tensors = {"ema_model." + name: (shape, values_of(name, shape, 1)) for name, shape in tensors_of(SMALL).items()}
+    write_safetensors(path, tensors)
+
+
+@made("gcp_sizes", "gcp_sizes.json")
+def _(at, path):
+    with open(path, "w") as f:
+        json.dump({"image": SMALL["image"], "encoder": {"channels_per_group": 2}, "unet": {"groups": 4},
+                   "action": {k: v for k, v in SMALL["action"].items() if k != "dim"},
+                   "diffusion": SMALL["diffusion"], "sampler": SMALL["sampler"]}, f)
+
+
+GCP = "convert --from gcp -c {gcp_checkpoint} --config {gcp_sizes} -o out"
+GCP_FOLDER = {"out/config.json": b"{", "out/policy.safetensors": None}
+case("act", "convert", GCP, out=r"^out: \d+ parameters, F32, 8 actions of 2 numbers from pictures of 24x20", files=GCP_FOLDER)
+case("act", "convert --json", GCP + " --dtype f16 --json", files=GCP_FOLDER,
+     json={"kind": "gcp", "dtype": "F16", "height": 20, "width": 24, "horizon": 8, "action_dim": 2, "vector_dim": 0})
+case("act", "convert a video model", "convert --from gcp -c {checkpoint} -o out", code=1, err="holds no goal-conditioned policy")
+case("act", "convert with a preset", GCP + " --preset mw", code=2, usage=True, err="--preset is not for a policy")
+case("act", "convert what is not there", "convert --from gcp -c none.pt -o out", code=1, err="none.pt: No such file")
+case("act", "convert what wants to run something", "convert --from gcp -c {evil_checkpoint} -o out", code=1, err="(posix|os).system")
+
+
+@special("act", "a converted policy acts as its source")
+def _(run):
+    code, _, err = run.run(GCP + " -q")
+    expect(code == 0, "convert: %s", err)
+    found = []
+    for policy in ("out", "{small}"):
+        code, _, err = run.run("act -m %s --obs {obs} --goal {goal} -q -o a.npy" % policy)
+        expect(code == 0, "act: %s", err)
+        found.append(read_npy(run.path("a.npy")))
+    expect(found[0] == found[1], "the actions differ")
