@@ -7,7 +7,7 @@ import sys
 
 KEPT = 73  # numbers of a large tensor
 PICKS = (0, 1, 2, 25, 50, 75, 97, 98)  # steps of DDPM
-WHOLE = ("goal", "ddim.", "ddim_init_noise", "ddpm.action_pred", "norm.", "sched.", "unet_x", "unet_t", "unet.out", "global_cond")
+WHOLE = ("ddim.", "ddim_init_noise", "ddpm.action_pred", "norm.", "sched.", "unet_x", "unet_t", "unet.out", "global_cond")
 
 
 def read(path):
@@ -49,7 +49,7 @@ def main():
     out, described = {}, {}
     for name, tensor in tensors.items():
         dtype, shape, data = tensor
-        if name.startswith(("train", "obs_u8", "ddpm")) and name != "ddpm.action_pred":
+        if name.startswith(("train", "obs_u8", "goal", "enc.goal", "ddpm")) and name != "ddpm.action_pred":
             continue
         count = len(data) // 4
         if not name.startswith(WHOLE) and count > KEPT:
