@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* dladdr */
 #include "eval/spread.h"
 
 #include <dlfcn.h>
@@ -5,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/environment.h"
 #include "core/log.h"
@@ -35,16 +37,35 @@ static int started_processes(void)
     return 1;
 }
 
+static const char anchor[] = "an address in this library";
+
+/* libvipo_mpi.so lies next to the library that this code is in. */
+static bool find_library(char *path, size_t size)
+{
+    Dl_info self;
+    if (!dladdr(anchor, &self) || !self.dli_fname) return false;
+    const char *const slash = strrchr(self.dli_fname, '/');
+    const int folder = slash ? (int)(slash - self.dli_fname) + 1 : 0;
+    const int n = snprintf(path, size, "%.*slibvipo_mpi.so", folder, self.dli_fname);
+    return n > 0 && (size_t)n < size;
+}
+
 static vipo_status open_transport(vipo_spread *spread, vipo_error *error)
 {
-    /* MPI's own parts look for its symbols in the whole process */
-    spread->library = dlopen("libvipo_mpi.so", RTLD_NOW | RTLD_GLOBAL);
-    if (!spread->library)
+    char path[4096];
+    const bool found = find_library(path, sizeof path);
+    if (!found || access(path, F_OK) != 0)
         return vipo_fail(
             error, VIPO_UNSUPPORTED,
             "mpirun has started %d processes, but this vipo was built without MPI: install "
             "libopenmpi-dev (scripts/setup.sh) and build again, or give each process its --shard",
             started_processes());
+    /* MPI's own parts look for its symbols in the whole process */
+    spread->library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+    if (!spread->library)
+        return vipo_fail(error, VIPO_UNSUPPORTED,
+                         "mpirun has started %d processes, but MPI cannot be loaded: %s", started_processes(),
+                         dlerror());
     spread->transport = dlsym(spread->library, VIPO_TRANSPORT_SYMBOL);
     if (spread->transport && spread->transport->version == VIPO_TRANSPORT_VERSION) return VIPO_OK;
     return vipo_fail(error, VIPO_UNSUPPORTED, "libvipo_mpi.so is of another version of vipo");
