@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -50,7 +49,8 @@ class Attention(nn.Module):
             p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for p in (self.q_proj, self.k_proj, self.v_proj)
         )
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+        y = scores.masked_fill(~mask, -torch.inf).softmax(dim=-1) @ v
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
 

@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""test_video.py VIPO: a video model is trained from nothing on made-up clips, interrupted and gone on with, exported, and
+plans the same in `vipo` as in PyTorch. Skipped (77) without PyTorch, NumPy or PyAV. `make test` has installed them for
+Debian's Python; if this one lacks them, that one goes on."""
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DEBIAN = "/usr/bin/python3"
+sys.path.insert(0, SOURCE)
+try:
+    import av
+    import numpy as np
+    import torch
+except ImportError as problem:
+    if os.path.realpath(sys.executable) != os.path.realpath(DEBIAN) and os.path.exists(DEBIAN):
+        os.execv(DEBIAN, [DEBIAN, "-B"] + sys.argv)
+    print("skipped: %s (scripts/setup.sh test)" % problem)
+    sys.exit(77)
+
+from train import dataset, evaluate, export, fast, files, measures, model, presets, text, tokenizer, video  # noqa: E402
+from train.avdc.unet import UNet3D, VideoDenoiser  # noqa: E402
+
+SIZE, FRAMES = 32, 20
+TEXTS = {
+    "door-open": (["go left", "move left", "move to the left side", "push it left"], ["please go left"]),
+    "door-close": (["go right", "move right", "move to the right side", "push it right"], ["please go right"]),
+}
+
+
+def make_clip(path, task, seed):
+    """A square on a striped floor that goes left (door-open) or right; lossless."""
+    rng = np.random.default_rng([seed, len(task)])
+    floor = (np.indices((SIZE, SIZE)).sum(axis=0) // 4 % 2 * 60 + 40).astype(np.uint8)
+    top, colour = int(rng.integers(4, 20)), rng.integers(150, 255, 3).astype(np.uint8)
+    with av.open(path, "w") as file:
+        stream = file.add_stream("libx264rgb", rate=10)
+        stream.width = stream.height = SIZE
+        stream.pix_fmt, stream.options = "rgb24", {"qp": "0"}
+        for i in range(FRAMES):
+            picture = np.repeat(floor[:, :, None], 3, axis=2)
+            left = 12 + (i * 10 // FRAMES) * (1 if task == "door-close" else -1)
+            picture[top:top + 8, left:left + 8] = colour
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+
+
+def make_data(folder, episodes=4):
+    os.makedirs(os.path.join(folder, "videos"))
+    with open(os.path.join(folder, "index.jsonl"), "w") as index:
+        for task, (texts, held_out) in TEXTS.items():
+            for seed in range(episodes):
+                name = "videos/%s_%d.mp4" % (task, seed)
+                make_clip(os.path.join(folder, name), task, seed)
+                index.write(json.dumps({"format": 1, "task": task, "camera": "front", "seed": seed, "video": name, "episode": "",
+                                        "height": SIZE, "width": SIZE, "frames": FRAMES, "text": texts[0], "texts": texts,
+                                        "held_out_texts": held_out}) + "\n")
+
+
+def refused(main, arguments, *words):
+    """main must say what is wrong in one line with these words."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            main(arguments)
+        except (ValueError, OSError) as problem:
+            line = str(problem)
+        else:
+            raise AssertionError("accepted: %s" % arguments)
+    assert "\n" not in line and all(word in line for word in words), line
+
+
+# ---- parts ------------------------------------------------------------------------------------------------------
+
+def check_tokenizer(vipo):
+    """The command's ids, and those of a vocabulary that was learned."""
+    mine = tokenizer.load(os.path.join(SOURCE, "models", "metaworld-64"))
+    for words in ("door open", "Open  the DOOR!!", "close the d\u00f4or's 12 handles", "turn it 3 times\u2026", "it's 4you", ""):
+        done = subprocess.run([vipo, "encode-text", "-m", os.path.join(SOURCE, "models", "metaworld-64"), "-t", words, "--json"],
+                              check=True, stdout=subprocess.PIPE)
+        assert json.loads(done.stdout)["ids"] == mine.encode(words), words
+    learned = tokenizer.learn(["push the block", "push the button"])
+    assert len(learned.encode("push the button")) == 5 and len(learned.vocab) == len(set(learned.vocab.values()))
+    assert learned.encode("push " * 100)[-1] == learned.end and len(learned.encode("push " * 100)) == 77
+
+
+def check_examples(data):
+    """The same place, the same example; frames as AVDC takes them; a shift repeats the border."""
+    assert dataset.frame_numbers(45, 0, 8) == [0, 6, 12, 18, 25, 31, 37, 44] and dataset.frame_numbers(10, 9, 8) == [9] * 8
+    view = dataset.View(32, 16, 7)
+    train, test = data.split(1)
+    assert {c.seed for c in test} == {3} and len(train) == 6 and len(test) == 2
+    examples = dataset.Examples(data, train, 5, 3, 0.25, 0.3)
+    whole = examples.batch(0, 40, view)
+    again = examples.batch(30, 10, view)
+    assert np.array_equal(whole[0][30:], again[0]) and whole[1][30:] == again[1]
+    assert whole[0].shape == (40, 8, 16, 16, 3) and 4 <= whole[1].count(None) <= 20
+    assert set(whole[1]) - {None} <= {t for texts, _ in TEXTS.values() for t in texts}
+    pictures = data.frames[:1]
+    moved = dataset.window(pictures, 32, 0, 3)
+    assert np.array_equal(moved[:, :, :29], pictures[:, :, 3:]) and (moved[:, :, 29:] == pictures[:, :, 31:]).all()
+    boxes = pictures.reshape(1, 16, 2, 16, 2, 3).astype(int).sum(axis=(2, 4))
+    assert np.array_equal(dataset.box_mean(pictures, 2), (boxes + 2) // 4)
+
+
+def check_network():
+    """The UNet without copies is the UNet, forward and backward; the group norm's own backward is right."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 48, 8, dtype=torch.double, requires_grad=True)
+    gain, bias = (torch.randn(8, dtype=torch.double, requires_grad=True) for _ in range(2))
+    assert torch.autograd.gradcheck(lambda *a: fast.NormSilu.apply(*a, 4, 1e-5), (x, gain, bias))
+    unet = UNet3D(presets.find("tiny").unet)
+    for p in unet.parameters():
+        if not p.any():
+            torch.nn.init.normal_(p, 0, 0.05)
+    video, cond, t, task = torch.randn(2, 7, 16, 16, 3), torch.rand(2, 16, 16, 3), torch.tensor([3, 80]), torch.randn(2, 128)
+    results = []
+    for forward in (lambda: VideoDenoiser(unet)(video.permute(0, 1, 4, 2, 3), cond.permute(0, 3, 1, 2), t, task=task).permute(0, 1, 3, 4, 2),
+                    lambda: fast.forward(unet, video, cond, t, task)):
+        unet.zero_grad()
+        v = forward()
+        v.square().mean().backward()
+        results.append((v.detach(), {n: p.grad.clone() for n, p in unet.named_parameters() if p.grad is not None}))
+    (v, gradients), (fast_v, fast_gradients) = results
+    assert (v - fast_v).norm() < 2e-5 * v.norm() and gradients.keys() == fast_gradients.keys()
+    largest = max(g.norm() for g in gradients.values())
+    worst = max(float((g - fast_gradients[n]).norm() / largest) for n, g in gradients.items())
+    print("v apart by %.1e, gradients by %.1e" % ((v - fast_v).norm() / v.norm(), worst))
+    assert worst < 2e-5
+
+
+# ---- a training -------------------------------------------------------------------------------------------------
+
+def lines_of(run):
+    path = os.path.join(run, "metrics.jsonl")
+    if not os.path.exists(path):
+        return []
+    with open(path) as file:
+        return [json.loads(line) for line in file.read().split("\n")[:-1]]
+
+
+def train_interrupted(arguments, run, stops):
+    """The training as its own process: killed, then asked to end twice, each some steps after it began or went on;
+    -> steps that it did in all. On a busy machine it may do more before the signal comes, or even all."""
+    command = [sys.executable, "-B", "-m", "train.video", *arguments, "--out", run]
+    for at, number in zip(stops, (signal.SIGKILL, signal.SIGTERM, signal.SIGTERM)):
+        before = len(lines_of(run))
+        process = subprocess.Popen(command, cwd=SOURCE, stdout=subprocess.DEVNULL)
+        while process.poll() is None and not (len(lines_of(run)) >= max(at, before + 2) and os.path.exists(os.path.join(run, "checkpoint.pt"))):
+            time.sleep(0.02)
+        process.send_signal(number)
+        assert process.wait() in ((-number,) if number == signal.SIGKILL else (0,)), "status %d, lines %d" % (process.returncode, len(lines_of(run)))
+    return len(lines_of(run))
+
+
+def check_training(folder, data):
+    small, large = 100, 100
+    arguments = ["--data", data, "--preset", "tiny", "--held-out", "1", "--log-every", "1", "--validate-every", "40", "--precision", "fp32",
+                 "--text-steps", "20", "--threads", "1", "--stages", "8:%dx4,16:%dx2/2" % (small, large), "--task-lr-scale", "0.02"]
+    whole, parts = os.path.join(folder, "whole"), os.path.join(folder, "parts")
+    with contextlib.redirect_stdout(io.StringIO()):
+        video.main([*arguments, "--out", whole])
+    done = train_interrupted([*arguments, "--checkpoint-minutes", "0.005"], parts, (20, 60, small + 5))
+    a, b = lines_of(whole), lines_of(parts)
+    assert len(a) == small + large and len(b) == done >= small + 5, (len(a), len(b), done)
+    for x, y in zip(a, b):
+        differ = {k: (x[k], y.get(k)) for k in x if k != "examples_per_second" and x[k] != y.get(k)}
+        assert not differ, "another training after the interruption: step %d %s" % (x["step"], differ)
+    first, last = (np.mean([line["v_mse"] for line in part]) for part in (a[:10], a[-20:]))
+    held_out = [line["held_out_v_mse"] for line in a if "held_out_v_mse" in line]
+    print("%d steps, v error %.3f -> %.3f, held out %.3f -> %.3f" % (len(a), first, last, held_out[0], held_out[-1]))
+    print("interrupted twice and gone on with: the same numbers over %d steps" % done)
+    assert last < 0.5 * first and held_out[-1] < held_out[0]
+    assert all(line["spread"] > 0.8 * a[0]["spread"] for line in a), "the task embeddings collapsed"
+    report = files.read_json(os.path.join(whole, "text", "config.json"))["report"]
+    assert report["training_phrases_right"] == [8, 8] and report["spread"] > 0.2, report
+    return whole, arguments
+
+
+def check_export(folder, data, run, vipo):
+    """vipo's plan from the same noise is PyTorch's."""
+    out = os.path.join(folder, "model")
+    with contextlib.redirect_stdout(io.StringIO()):
+        export.main(["--run", run, "--data", data, "--out", out])
+    made = model.Model(out)
+    assert made.size == 16 and made.crop == 32
+    clips = dataset.open_dataset(data, quiet=True)
+    cond = dataset.View(32, 16, 7).take(clips, clips.clips[0])[0] / np.float32(255)
+    noise = np.random.default_rng(1).standard_normal((2, 7, 16, 16, 3)).astype(np.float32)
+    theirs = made.ddim(torch.from_numpy(cond).expand(2, -1, -1, -1), made.embed(["go left"] * 2), torch.from_numpy(noise), 5).numpy()
+    ours = model.vipo_plan(vipo, made, cond, "go left", noise, ["-s", "ddim", "-n", "5"])
+    apart = float(np.sqrt(np.mean((ours - theirs) ** 2)))
+    print("plans of vipo and PyTorch apart by %.1e (rms), deviation %.2f" % (apart, theirs.std()))
+    assert apart < 1e-3 and theirs.std() > 0.05
+    other = made.ddim(torch.from_numpy(cond).expand(2, -1, -1, -1), made.embed(["go right"] * 2), torch.from_numpy(noise), 5).numpy()
+    assert np.sqrt(np.mean((other - theirs) ** 2)) > 10 * apart, "the text changes nothing"
+
+
+def check_evaluation(folder, data, vipo):
+    """The measures, and their report on the model just made."""
+    rng = np.random.default_rng(0)
+    a = rng.random((3, 16, 16, 3))
+    assert measures.psnr(a, a) == 100 and abs(measures.psnr(a, a + 0.1) - 20) < 1e-9
+    assert abs(measures.ssim(a[0], a[0]) - 1) < 1e-12 and measures.ssim(a[0], a[1]) < 0.3 < measures.ssim(a[0], a[0] * 0.9)
+    filtered = measures.box_filter(a[0])
+    assert filtered.shape == (10, 10, 3) and np.allclose(filtered[2, 3], a[0, 2:9, 3:10].mean(axis=(0, 1)))
+    moved = a.copy()
+    moved[1, 4:6, 7] += 0.5
+    assert measures.moving(a[0], np.stack([a[0], moved[1] - a[1] + a[0]])).sum() == 2
+    sheet = measures.contact_sheet([a, a[:2]], scale=2)
+    assert sheet.shape == (2 * 34 + 2, 3 * 34 + 2, 3) and (sheet[36:, 70:] == 255).all()
+    out = os.path.join(folder, "evaluation")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        evaluate.main(["--model", os.path.join(folder, "model"), "--data", data, "--out", out, "--held-out", "1", "--vipo", vipo,
+                       "--samplers", "ddim:5,ab2:4", "--steering-clips", "1"])
+    result = files.read_json(os.path.join(out, "evaluation.json"))
+    plans, steering = result["plans"], result["steering"]["door-open/door-close"]
+    print("plans: psnr %.1f, frame repeated %.1f; steering %d of %d" % (plans["ddim:5"]["psnr"], plans["frame repeated"]["psnr"], steering["right"], steering["of"]))
+    assert set(plans) == {"clips", "frame repeated", "nearest training clip", "ddim:5", "ab2:4"} and plans["clips"] == 2
+    assert len(result["v_mse"]["bins"]) == 10 and 0 < result["v_mse"]["mean"] < 1
+    assert steering["of"] == 4 and steering["of_these"] == 2 and "Steering" in printed.getvalue()
+    with open(os.path.join(out, "plans-ab2-4.png"), "rb") as file:
+        assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+    refused(evaluate.main, ["--model", os.path.join(folder, "model"), "--data", data, "--out", out, "--held-out", "1", "--samplers", "ab2"], "ab2", "--vipo")
+    refused(evaluate.main, ["--model", data, "--data", data, "--out", out], "config.json")
+
+
+def check_refusals(folder, data, run, arguments):
+    refused(video.main, ["--data", data, "--preset", "huge", "--out", run], "huge", "expected one of tiny")
+    refused(video.main, ["--data", folder, "--preset", "tiny", "--out", run + "2"], "index.jsonl", "vipo sim collect")
+    refused(video.main, [*arguments, "--out", run, "--seed", "7"], "seed 0, not 7")
+    refused(video.main, [*arguments, "--out", run, "--held-out", "4"], "held_out 1, not 4")
+    refused(video.main, ["--data", data, "--preset", "metaworld-64", "--out", run + "2"], "32x32", "128")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--held-out", "9"], "9 episodes", "there are 4")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--stages", "16:5"], "16:5", "SIZE:STEPSxBATCH")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--stages", "12:5x2"], "size 12", "divisor")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--device", "abacus"], "abacus", "cpu")
+    refused(text.main, ["--data", data, "--preset", "tiny", "--out", run + "3", "--steps", "0"], "--steps 0")
+    refused(export.main, ["--run", folder, "--data", data, "--out", run + "3"], "config.json")
+    os.truncate(os.path.join(run, "checkpoint.pt"), 5000)
+    refused(video.main, [*arguments, "--out", run], "checkpoint.pt")
+    assert not [name for name in os.listdir(run) if name.endswith(".part")]
+
+
+def main():
+    torch.set_num_threads(1)
+    vipo = os.path.abspath(sys.argv[1])
+    check_tokenizer(vipo)
+    check_network()
+    with tempfile.TemporaryDirectory() as folder:
+        data = os.path.join(folder, "data")
+        make_data(data)
+        check_examples(dataset.open_dataset(data, quiet=True))
+        run, arguments = check_training(folder, data)
+        check_export(folder, data, run, vipo)
+        check_evaluation(folder, data, vipo)
+        check_refusals(folder, data, run, arguments)
+    print("done")
+
+
+main()

@@ -1,0 +1,239 @@
+"""Clips of `vipo sim collect` (docs/data.md) as training examples.
+
+All videos are decoded once into one uint8 array on the disk, which is mapped into memory. Which example comes at which
+place of a training follows from the seed and that place alone (a counter-based generator), so that a training which
+goes on after an interruption sees what it would have seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .console import Progress
+from .files import read_json, replacing, write_json
+
+CACHE_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video: frames start .. start+count-1 of the array."""
+
+    task: str
+    camera: str
+    seed: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Ways to say each task: the first of `texts` is its name; `held_out` is for testing."""
+
+    texts: dict[str, list[str]]
+    held_out: dict[str, list[str]]
+
+    @property
+    def tasks(self) -> list[str]:
+        return list(self.texts)
+
+
+def corpus_of(infos: list[dict[str, Any]], where: str) -> Corpus:
+    """The texts of an index; a task must have the same ones in all of its lines, and no text two tasks."""
+    texts: dict[str, list[str]] = {}
+    held_out: dict[str, list[str]] = {}
+    for info in infos:
+        task = info["task"]
+        own = texts.setdefault(task, info["texts"])
+        others = held_out.setdefault(task, info["held_out_texts"])
+        if own != info["texts"] or others != info["held_out_texts"]:
+            raise ValueError(f"{where}: clips of {task} have different texts, expected the same for all")
+    owner: dict[str, str] = {}
+    for task in texts:
+        if not texts[task]:
+            raise ValueError(f"{where}: {task} has no texts, expected at least one")
+        for text in texts[task] + held_out[task]:
+            if owner.setdefault(text, task) != task:
+                raise ValueError(f"{where}: '{text}' stands for {owner[text]} and {task}, expected one task")
+        both = set(texts[task]) & set(held_out[task])
+        if both:
+            raise ValueError(f"{where}: '{both.pop()}' of {task} is for training and held out, expected one of both")
+    return Corpus(texts, held_out)
+
+
+def read_index(folder: str | Path) -> list[dict[str, Any]]:
+    """The lines of index.jsonl."""
+    path = Path(folder) / "index.jsonl"
+    if not path.exists():
+        raise ValueError(f"{path} is missing, expected a folder that `vipo sim collect` has completed")
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{path}: no clips")
+    infos = []
+    for number, line in enumerate(lines, 1):
+        try:
+            infos.append(json.loads(line))
+        except ValueError:
+            raise ValueError(f"{path}:{number}: not JSON") from None
+    sizes = {(info["height"], info["width"]) for info in infos}
+    if len(sizes) > 1:
+        raise ValueError(f"{path}: clips of {len(sizes)} sizes, expected one")
+    return infos
+
+
+class Dataset:
+    """frames uint8 [all][height][width][3], and where the clips are in it."""
+
+    def __init__(self, frames: np.ndarray, clips: list[Clip], corpus: Corpus) -> None:
+        self.frames, self.clips, self.corpus = frames, clips, corpus
+
+    @property
+    def total(self) -> int:
+        """Number of frames."""
+        return int(self.frames.shape[0])
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        return self.frames.shape[1], self.frames.shape[2]
+
+    def split(self, held_out: int) -> tuple[list[Clip], list[Clip]]:
+        """Clips for training, clips for testing: of each task the `held_out` largest seeds are for testing."""
+        last: dict[str, set[int]] = {}
+        for task in self.corpus.tasks:
+            seeds = sorted({clip.seed for clip in self.clips if clip.task == task})
+            if held_out >= len(seeds):
+                raise ValueError(f"{held_out} episodes of {task} to hold out, but there are {len(seeds)}: expected fewer")
+            last[task] = set(seeds[len(seeds) - held_out :])
+        train = [clip for clip in self.clips if clip.seed not in last[clip.task]]
+        return train, [clip for clip in self.clips if clip.seed in last[clip.task]]
+
+
+def decode_all(folder: Path, infos: list[dict[str, Any]], path: Path, quiet: bool) -> None:
+    """Writes the array of all frames."""
+    from .data import clips as reader  # needs PyAV
+
+    total = sum(info["frames"] for info in infos)
+    shape = (total, infos[0]["height"], infos[0]["width"], 3)
+    progress = Progress(len(infos), quiet=quiet)
+    with replacing(path) as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|u1", "fortran_order": False, "shape": shape}  # type: ignore[arg-type]
+        )
+        for i, info in enumerate(infos):
+            file.write(np.ascontiguousarray(reader.Clip(str(folder), info).frames()).tobytes())
+            progress.show(i + 1, "decoding")
+    progress.clear()
+
+
+def open_dataset(
+    folder: str | Path, cache: str | Path | None = None, cameras: list[str] | None = None, quiet: bool = False
+) -> Dataset:
+    """The clips of a folder; decodes them into `cache` (FOLDER/cache if None) unless they are there already."""
+    folder = Path(folder)
+    infos = read_index(folder)
+    known = sorted({info["camera"] for info in infos})
+    for camera in cameras or []:
+        if camera not in known:
+            raise ValueError(f"camera '{camera}' is not in {folder}, there are {', '.join(known)}")
+    infos = [info for info in infos if cameras is None or info["camera"] in cameras]
+    cache = Path(cache) if cache else folder / "cache"
+    os.makedirs(cache, exist_ok=True)
+    # Lossy clips collected twice may differ: their sizes and times stand for their content.
+    names = [(info["video"], info["frames"], (folder / info["video"]).stat().st_mtime_ns) for info in infos]
+    key = hashlib.sha256(json.dumps([CACHE_FORMAT, names]).encode()).hexdigest()[:16]
+    path, note = cache / f"frames-{key}.npy", cache / f"frames-{key}.json"
+    if not note.exists():
+        decode_all(folder, infos, path, quiet)
+        write_json(note, {"format": CACHE_FORMAT, "clips": len(infos)})
+    if read_json(note).get("format") != CACHE_FORMAT:
+        raise ValueError(f"{note}: another format, remove {cache}")
+    clips, start = [], 0
+    for info in infos:
+        clips.append(Clip(info["task"], info["camera"], int(info["seed"]), start, int(info["frames"])))
+        start += int(info["frames"])
+    frames = np.load(path, mmap_mode="r")
+    if frames.shape[0] != start:
+        raise ValueError(f"{path}: {frames.shape[0]} frames, the index has {start}: remove {cache}")
+    return Dataset(frames, clips, corpus_of(infos, str(folder / "index.jsonl")))
+
+
+def frame_numbers(n: int, start: int, count: int) -> list[int]:
+    """AVDC's choice: evenly from `start` to the last frame, rounded down (Ko et al. 2023)."""
+    return [start + i * (n - 1 - start) // (count - 1) for i in range(count - 1)] + [n - 1]
+
+
+def window(pictures: np.ndarray, crop: int, dy: int, dx: int) -> np.ndarray:
+    """The middle crop x crop of uint8 [n][h][w][3], moved down by dy and right by dx; beyond the border its pixels repeat."""
+    height, width = pictures.shape[1:3]
+    rows = np.clip(np.arange(crop) + (height - crop) // 2 + dy, 0, height - 1)
+    columns = np.clip(np.arange(crop) + (width - crop) // 2 + dx, 0, width - 1)
+    return pictures[:, rows][:, :, columns]
+
+
+def box_mean(pictures: np.ndarray, factor: int) -> np.ndarray:
+    """uint8 [n][h][w][3] -> [n][h/factor][w/factor][3], rounded to nearest as `vipo preprocess` does."""
+    if factor == 1:
+        return pictures
+    n, height, width, _ = pictures.shape
+    boxes = pictures.reshape(n, height // factor, factor, width // factor, factor, 3)
+    return ((boxes.sum(axis=(2, 4), dtype=np.uint32) + factor * factor // 2) // (factor * factor)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class View:
+    """How pictures become frames of the model: a square of side `crop`, then boxes down to `size`."""
+
+    crop: int
+    size: int
+    frames: int  # without the condition frame
+
+    def check(self, picture: tuple[int, int]) -> None:
+        if self.crop > min(picture):
+            raise ValueError(f"pictures of {picture[0]}x{picture[1]} have no middle of {self.crop}x{self.crop}")
+        if self.crop % self.size:
+            raise ValueError(f"size {self.size} does not divide the crop of {self.crop}")
+
+    def take(self, dataset: Dataset, clip: Clip, start: int = 0, dy: int = 0, dx: int = 0) -> np.ndarray:
+        """uint8 [1+frames][size][size][3]: the condition frame, then those to come."""
+        numbers = clip.start + np.asarray(frame_numbers(clip.count, start, self.frames + 1))
+        return box_mean(window(dataset.frames[numbers], self.crop, dy, dx), self.crop // self.size)
+
+
+class Examples:
+    """The endless list of training examples.
+
+    shift: largest displacement of the window, in pixels of the crop. first_frame: share of examples from the first
+    frame, where plans begin. no_text: share of examples without text, for guidance."""
+
+    def __init__(
+        self, dataset: Dataset, clips: list[Clip], seed: int, shift: int, first_frame: float, no_text: float
+    ) -> None:
+        self.dataset, self.seed, self.shift = dataset, seed, shift
+        self.first_frame, self.no_text = first_frame, no_text
+        self.by_task: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self.by_task.setdefault(clip.task, []).append(clip)
+        self.tasks = sorted(self.by_task)
+
+    def one(self, index: int, view: View) -> tuple[np.ndarray, str | None]:
+        """uint8 [1+frames][size][size][3] and its text, None: without. Every task is as frequent as every other."""
+        rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, index]))
+        own = self.by_task[self.tasks[int(rng.integers(len(self.tasks)))]]
+        clip = own[int(rng.integers(len(own)))]
+        start = 0 if rng.random() < self.first_frame else int(rng.integers(clip.count))
+        dy, dx = (int(v) for v in rng.integers(-self.shift, self.shift + 1, 2))
+        phrases = self.dataset.corpus.texts[clip.task]
+        text = phrases[int(rng.integers(len(phrases)))]
+        return view.take(self.dataset, clip, start, dy, dx), None if rng.random() < self.no_text else text
+
+    def batch(self, first: int, count: int, view: View) -> tuple[np.ndarray, list[str | None]]:
+        """Examples first .. first+count-1: uint8 [count][1+frames][size][size][3] and their texts."""
+        videos, texts = zip(*(self.one(index, view) for index in range(first, first + count)))
+        return np.stack(videos), list(texts)

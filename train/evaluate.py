@@ -1,0 +1,254 @@
+"""python -m train.evaluate --model DIR --data DIR --out DIR: measures a model folder on episodes it was not trained on.
+
+  v error       of the network at ten ranges of timesteps, all held-out clips
+  plans         by each sampler from the first frame: PSNR and SSIM against the true future (all frames, the last one, the
+                pixels that move), beside two baselines: the condition frame repeated, and the training clip of the
+                same task and camera whose first frame is nearest
+  steering      opposite commands from the same frame: is the plan nearer to the true future of the command, from the
+                training scene of that command that looks most like the frame, than to that of its opposite?
+
+Writes evaluation.json, evaluation.md and contact sheets (condition frame and plan, true frames under it).
+Samplers are NAME or NAME:STEPS; ddim:N runs in PyTorch unless --vipo names the command, which knows all of its samplers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import numpy as np
+import torch
+
+from . import measures
+from .console import Progress, device_named, run
+from .dataset import Clip, Dataset, View, open_dataset
+from .files import write_json, write_png, write_text
+from .model import Model, vipo_plan
+from .trainer import pick
+
+BINS = 10
+OPPOSITES = (("faucet-open", "faucet-close"), ("door-open", "door-close"))
+
+
+class Evaluation:
+    """What all measures share."""
+
+    def __init__(self, model: Model, dataset: Dataset, held_out: int, vipo: str | None, guidance: float, seed: int) -> None:
+        self.model, self.dataset, self.vipo, self.guidance, self.seed = model, dataset, vipo, guidance, seed
+        self.view = View(model.crop, model.size, model.config.frames)
+        self.view.check(dataset.picture)
+        unknown = set(dataset.corpus.tasks) - set(model.values.get("tasks", dataset.corpus.tasks))
+        self.train, self.test = dataset.split(held_out)
+        if not self.test:
+            raise ValueError("--held-out 0: expected at least 1 episode of each task to measure with")
+        if unknown:
+            print(f"note: the model was not trained for {', '.join(sorted(unknown))}")
+
+    def video(self, clip: Clip) -> np.ndarray:
+        """float [1+frames][h][w][3] from the first frame."""
+        return self.view.take(self.dataset, clip).astype(np.float32) / 255
+
+    def text(self, task: str) -> str:
+        return self.dataset.corpus.texts[task][0]
+
+    def noise(self, clip: Clip, shape: tuple[int, ...]) -> np.ndarray:
+        """Of a clip: the same for every sampler and command."""
+        key = self.dataset.clips.index(clip)
+        return np.random.default_rng([self.seed, key]).standard_normal((1, *shape)).astype(np.float32)
+
+    def plan(self, sampler: str, clip: Clip, text: str) -> tuple[np.ndarray, float]:
+        """[frames][h][w][3], not clipped, and the seconds it took."""
+        cond = self.video(clip)[0]
+        noise = self.noise(clip, (self.view.frames, *cond.shape))
+        name, _, steps = sampler.partition(":")
+        begun = time.monotonic()
+        if self.vipo:
+            options = ["-s", name, *(["-n", steps] if steps else []), *(["-g", str(self.guidance)] if self.guidance else [])]
+            return vipo_plan(self.vipo, self.model, cond, text, noise, options)[0], time.monotonic() - begun
+        if name != "ddim":
+            raise ValueError(f"sampler '{sampler}' needs --vipo; without it expected ddim:STEPS")
+        device = self.model.device
+        inputs = (torch.from_numpy(cond[None]).to(device), self.model.embed([text]), torch.from_numpy(noise).to(device))
+        made = self.model.ddim(*inputs, int(steps or 20), self.guidance)[0].cpu().numpy()
+        return made, time.monotonic() - begun
+
+    # ---- the network ------------------------------------------------------------------------------------------
+
+    def v_errors(self, clips: Sequence[Clip], progress: Callable[[], None]) -> list[float]:
+        """Mean squared error of v at a random time of each of BINS ranges."""
+        times, schedule = self.model.schedule.timesteps, self.model.schedule
+        errors = np.zeros(BINS)
+        for number, clip in enumerate(clips):
+            rng = np.random.default_rng([self.seed, 1, number])
+            t = torch.from_numpy(((np.arange(BINS) + rng.random(BINS)) / BINS * times).astype(np.int64)).to(self.model.device)
+            video = torch.from_numpy(self.video(clip)).to(self.model.device)
+            x0 = video[None, 1:] * 2 - 1
+            task = self.model.embed([self.text(clip.task)])
+            for i in range(BINS):
+                noise = torch.from_numpy(rng.standard_normal(tuple(x0.shape)).astype(np.float32)).to(x0.device)
+                a, s = schedule.signal_noise(int(t[i]))
+                v = self.model.v(a * x0 + s * noise, video[:1], t[i : i + 1], task)
+                errors[i] += float((v - (a * noise - s * x0)).square().mean()) / len(clips)
+            progress()
+        return [round(float(e), 5) for e in errors]
+
+    # ---- plans ------------------------------------------------------------------------------------------------
+
+    def nearest(self, cond: np.ndarray, task: str, camera: str, clips: Sequence[Clip]) -> Clip:
+        """The clip of a task and camera whose first frame is nearest in squared error."""
+        own = [c for c in clips if c.task == task and c.camera == camera]
+        if not own:
+            raise ValueError(f"no clip of {task} from {camera} to compare with")
+        return min(own, key=lambda c: float(np.mean((self.video(c)[0] - cond) ** 2)))
+
+    def compare(self, made: np.ndarray, video: np.ndarray) -> dict[str, float]:
+        """A plan with the true future."""
+        made, true = np.clip(made, 0, 1), video[1:]
+        moved = measures.moving(video[0], true)
+        return {
+            "psnr": measures.psnr(made, true),
+            "psnr_last": measures.psnr(made[-1], true[-1]),
+            "psnr_moving": measures.psnr_where(made, true, moved),
+            "ssim": measures.video_ssim(made, true),
+            "ssim_last": measures.ssim(made[-1], true[-1]),
+        }
+
+    def baselines(self, clip: Clip) -> dict[str, dict[str, float]]:
+        video = self.video(clip)
+        other = self.video(self.nearest(video[0], clip.task, clip.camera, self.train))
+        still = video[:1].repeat(self.view.frames, axis=0)
+        return {"frame repeated": self.compare(still, video), "nearest training clip": self.compare(other[1:], video)}
+
+    # ---- steering ---------------------------------------------------------------------------------------------
+
+    def steer(self, sampler: str, clip: Clip, command: str, opposite: str) -> dict[str, Any]:
+        """A plan for `command` from the clip's first frame: nearer to its true future than to the opposite's?"""
+        cond = self.video(clip)[0]
+        made, _ = self.plan(sampler, clip, self.text(command))
+        distances = []
+        for task in (command, opposite):
+            true = self.video(clip if task == clip.task else self.nearest(cond, task, clip.camera, self.train))
+            # what changes, so that another scene's standing things do not count
+            distances.append(float(np.mean(((made - cond[None]) - (true[1:] - true[:1])) ** 2)))
+        return {"clip": f"{clip.task}/{clip.camera}/{clip.seed}", "command": command, "to_command": distances[0],
+                "to_opposite": distances[1], "right": distances[0] < distances[1]}  # fmt: skip
+
+
+def mean_of(results: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: round(float(np.mean([r[key] for r in results])), 4) for key in results[0]}
+
+
+def evaluate(e: Evaluation, options: argparse.Namespace) -> dict[str, Any]:
+    clips, out = pick(e.test, options.clips), Path(options.out)
+    samplers = options.samplers.split(",")
+    pairs = [pair for pair in OPPOSITES if set(pair) <= set(e.dataset.corpus.tasks)]
+    steered = [c for pair in pairs for task in pair for c in pick([c for c in e.test if c.task == task], options.steering_clips)]
+    v_clips = pick(e.test, options.v_clips)
+    progress = Progress(len(v_clips) + len(clips) * len(samplers) + 2 * len(steered), quiet=options.quiet)
+    done = 0
+
+    def one() -> None:
+        nonlocal done
+        done += 1
+        progress.show(done)
+
+    result: dict[str, Any] = {"model": e.model.values.get("name"), "size": e.model.size, "guidance": e.guidance}
+    result["held_out_clips"] = len(e.test)
+    if v_clips:
+        bins = e.v_errors(v_clips, one)
+        result["v_mse"] = {"clips": len(v_clips), "bins": bins, "mean": round(float(np.mean(bins)), 5)}
+    plans: dict[str, list[dict[str, float]]] = {}
+    for clip in clips:
+        for name, values in e.baselines(clip).items():
+            plans.setdefault(name, []).append(values)
+    for sampler in samplers:
+        rows: list[np.ndarray] = []
+        for clip in clips:
+            video = e.video(clip)
+            made, seconds = e.plan(sampler, clip, e.text(clip.task))
+            plans.setdefault(sampler, []).append({**e.compare(made, video), "seconds": seconds})
+            rows += [np.concatenate((video[:1], made)), video]
+            one()
+        if rows:
+            write_png(out / f"plans-{sampler.replace(':', '-')}.png", measures.contact_sheet(rows))
+    result["plans"] = {"clips": len(clips), **{name: mean_of(values) for name, values in plans.items()}}
+    steering: dict[str, Any] = {}
+    for pair in pairs:
+        tests = []
+        for clip in [c for c in steered if c.task in pair]:
+            for command in pair:
+                tests.append(e.steer(samplers[0], clip, command, pair[1 - pair.index(command)]))
+                one()
+        if tests:
+            own = [t for t in tests if t["clip"].split("/")[0] == t["command"]]
+            steering["/".join(pair)] = {
+                "right": sum(t["right"] for t in tests), "of": len(tests),
+                "right_against_the_scene": sum(t["right"] for t in tests if t not in own), "of_these": len(tests) - len(own),
+                "tests": tests,
+            }  # fmt: skip
+    result["steering"] = steering
+    progress.clear()
+    return result
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """For a model card."""
+    lines = [f"Held out: {result['held_out_clips']} clips.", ""]
+    if "v_mse" in result:
+        bins = ", ".join(f"{b:.4f}" for b in result["v_mse"]["bins"])
+        lines += [f"v-MSE {result['v_mse']['mean']:.4f}; at ten ranges of timesteps, clean to noisy: {bins}.", ""]
+    lines += [
+        f"Against the true future, mean of {result['plans']['clips']} clips:", "",
+        "| | PSNR | last frame | moving pixels | SSIM | last frame |", "|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for name, values in result["plans"].items():
+        if name != "clips":
+            numbers = [values[k] for k in ("psnr", "psnr_last", "psnr_moving")]
+            lines.append(f"| {name} | " + " | ".join(f"{n:.2f}" for n in numbers) + f" | {values['ssim']:.3f} | {values['ssim_last']:.3f} |")
+    for pair, values in result["steering"].items():
+        lines += ["", f"Steering {pair}: {values['right']} of {values['of']} plans nearer to the future of their command; where the scene is "
+                  f"that of the opposite command, {values['right_against_the_scene']} of {values['of_these']}."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--model", required=True, metavar="DIR", help="model folder (train.export)")
+    add("--data", required=True, metavar="DIR", help="folder of `vipo sim collect`")
+    add("--out", required=True, metavar="DIR", help="where results go")
+    add("--cache", metavar="DIR", help="where decoded videos are kept, default DATA/cache")
+    add("--held-out", type=int, default=2, help="as in the training")
+    add("--samplers", default="ddim:20", metavar="A,B", help="the first one is used for the steering test")
+    add("--vipo", metavar="FILE", help="the command, to plan with in place of PyTorch")
+    add("--guidance", type=float, default=0.0)
+    add("--clips", type=int, default=33, help="at most so many held-out clips are planned")
+    add("--v-clips", type=int, default=66, help="at most so many for the v error")
+    add("--steering-clips", type=int, default=6, help="of each task of a pair")
+    add("--seed", type=int, default=0)
+    add("--device", default="auto")
+    add("--precision", choices=["bf16", "fp32"], default="fp32")
+    add("--threads", type=int, default=0)
+    add("--quiet", action="store_true")
+    options = parser.parse_args(arguments)
+    if min(options.clips, options.v_clips, options.steering_clips) < 0 or options.clips < 1:
+        raise ValueError("--clips: expected at least 1, --v-clips and --steering-clips: 0 or more")
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    model = Model(options.model, device_named(options.device), options.precision == "bf16")
+    dataset = open_dataset(options.data, options.cache, quiet=options.quiet)
+    Path(options.out).mkdir(parents=True, exist_ok=True)
+    e = Evaluation(model, dataset, options.held_out, options.vipo, options.guidance, options.seed)
+    result = evaluate(e, options)
+    write_json(Path(options.out) / "evaluation.json", result)
+    text = markdown(result)
+    write_text(Path(options.out) / "evaluation.md", text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    run("train.evaluate", main)

@@ -1,0 +1,166 @@
+"""python -m train.export --run RUN --out DIR: makes a model folder that `vipo` reads from a training.
+
+config.json, unet.safetensors and text_encoder.safetensors in half precision, vocab.json, merges.txt, and README.md, the
+model card. The weights are the running mean's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import state
+from .avdc.config import to_model_folder
+from .avdc.unet import UNet3D
+from .console import run
+from .dataset import corpus_of, read_index
+from .files import read_json, write_json, write_safetensors, write_text
+from .presets import Preset, find
+from .task_path import TaskPath, encoder_json, load_encoder
+
+TYPES = {"f16": (torch.float16, "float16"), "f32": (torch.float32, "float32")}
+
+
+def preprocess_phrases(picture: list[int], crop: int, size: int) -> list[str]:
+    """The way from a camera's picture to a frame, as `vipo preprocess` understands it."""
+    phrases = [f"resize to {picture[0]}x{picture[1]} if it is not", f"centre crop {crop}x{crop}"]
+    if crop != size:
+        phrases.append(f"{crop // size}x{crop // size} box mean to {size}x{size}")
+    return [*phrases, "/255"]
+
+
+def config_json(preset: Preset, size: int, path: TaskPath, info: dict[str, Any]) -> dict[str, Any]:
+    """config.json of a model of size x size pixels."""
+    values = to_model_folder(replace(preset.unet, image_size=(size, size)))
+    values["name"], values["dtype"] = info["name"], info["dtype"]
+    values["image"]["preprocess"] = preprocess_phrases(info["picture"], preset.crop, size)
+    values["image"]["source"] = {"height": info["picture"][0], "width": info["picture"][1], "rows": info["rows"]}
+    values["text_encoder"] = encoder_json(path)
+    tests = {text: path.tokenizer.encode(text) for text in info["tests"]}
+    values["tokenizer"] = {
+        "type": "CLIP byte-level BPE", "lowercase": True, "vocab": "vocab.json", "merges": "merges.txt", "tests": tests
+    }  # fmt: skip
+    values["tasks"], values["cameras"] = info["tasks"], info["cameras"]
+    values["training"] = info["training"]
+    return values
+
+
+def last_size(kept: dict[str, Any], step: int) -> int:
+    """The size of the stage that a training has come to."""
+    done = 0
+    for stage in kept["stages"]:
+        done += stage["steps"]
+        if step <= done:
+            return int(stage["size"])
+    return int(kept["stages"][-1]["size"])
+
+
+def examples_seen(kept: dict[str, Any], step: int) -> dict[str, int]:
+    """{"32x32": examples, ...}"""
+    out: dict[str, int] = {}
+    for stage in kept["stages"]:
+        steps = min(step, stage["steps"])
+        step -= steps
+        if steps:
+            name = f"{stage['size']}x{stage['size']}"
+            out[name] = out.get(name, 0) + steps * stage["batch"]
+    return out
+
+
+def card(values: dict[str, Any], kept: dict[str, Any], parameters: int) -> str:
+    """The beginning of a model card; numbers are for train.evaluate and for an author to add."""
+    image, unet, training = values["image"], values["unet"], values["training"]
+    seen = ", ".join(f"{count} of {size}" for size, count in training["examples"].items())
+    tasks, cameras = ", ".join(values["tasks"]), ", ".join(values["cameras"])
+    return f"""# {values['name']}
+
+One frame and a text -> {image['future_frames']} future frames of {image['height']}x{image['width']}. AVDC's UNet with {parameters / 1e6:.2f} M
+parameters (model_channels {unet['model_channels']}, channel_mult {','.join(map(str, unet['channel_mult']))}, attention at
+{' and '.join(f'{d}x' for d in unet['attention_resolutions'])}); weights in {values['dtype']}, the running mean of the training.
+
+Tasks: {tasks}. Cameras: {cameras}.
+
+## Training
+{training['step']} steps, {seen} examples, from {training['clips']} clips of `vipo sim collect`; of each task {kept['held_out']} episodes held out. Began
+with {kept.get('init') or 'random weights'}. Text path: {json.dumps(training['text'])}.
+
+## Limits
+Trained on one renderer and on these cameras: nothing else will work.
+"""
+
+
+def export(run_folder: str | Path, out: str | Path, data: str | Path, name: str, dtype: str, size: int | None, last: bool) -> None:
+    run_folder, out = Path(run_folder), Path(out)
+    kept, content = read_json(run_folder / "config.json"), state.load(run_folder)
+    preset = find(kept["preset"])
+    path = load_encoder(run_folder / "text", preset.unet)
+    unet = UNet3D(preset.unet)
+    unet.load_state_dict(content["unet"])
+    if not last:
+        with torch.no_grad():
+            for parameter_name, p in unet.named_parameters():
+                p.copy_(content["ema"]["values"][parameter_name])
+    infos = read_index(data)
+    corpus = corpus_of(infos, str(data))
+    size = size or last_size(kept, content["step"])
+    if size % 2 ** (len(preset.unet.channel_mult) - 1) or preset.crop % size:
+        raise ValueError(f"--size {size}: expected a divisor of {preset.crop} that the network can halve")
+    collect = Path(data) / "collect.json"
+    settings = read_json(collect) if collect.exists() else {}
+    picture = [settings.get("picture_height", 240), settings.get("picture_width", 320)]
+    cameras = kept.get("cameras") or sorted({info["camera"] for info in infos})
+    first = [texts[0] for texts in corpus.texts.values()]
+    torch_type, type_name = TYPES[dtype]
+    info = {
+        "name": name,
+        "dtype": type_name,
+        "picture": picture,
+        "rows": "as glReadPixels returns them, never flipped: upright and mirrored left-right (AVDC's convention)",
+        "tests": [*first[:3], "Open  the DOOR!!", "turn it 3 times\u2026"],
+        "tasks": dict(zip(corpus.tasks, first)),
+        "cameras": cameras,
+        "training": {
+            "step": content["step"],
+            "examples": examples_seen(kept, content["step"]),
+            "clips": len(infos),
+            "text": read_json(run_folder / "text" / "config.json")["report"],
+        },
+    }
+    values = config_json(preset, size, path, info)
+    out.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.to(torch_type) for k, v in unet.state_dict().items()}
+    for tensor_name, value in weights.items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{tensor_name} has values that {type_name} cannot hold: use --dtype f32")
+    write_safetensors(out / "unet.safetensors", weights)
+    write_safetensors(out / "text_encoder.safetensors", {k: v.to(torch_type) for k, v in path.encoder.state_dict().items()})
+    path.tokenizer.save(out)
+    write_text(out / "README.md", card(values, kept, sum(p.numel() for p in unet.parameters())))
+    write_json(out / "config.json", values)  # last: with it the folder is a model
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m train.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", required=True, metavar="RUN", help="folder of python -m train.video")
+    parser.add_argument("--data", required=True, metavar="DIR", help="its data set: texts and size of the pictures")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the model folder")
+    parser.add_argument("--name", help="default: the name of --out")
+    parser.add_argument("--dtype", choices=list(TYPES), default="f16")
+    parser.add_argument("--size", type=int, help="pixels; default: those of the stage that the training has come to")
+    parser.add_argument("--last", action="store_true", help="the last weights in place of the running mean")
+    options = parser.parse_args(arguments)
+    name = options.name or Path(options.out).resolve().name
+    export(options.run, options.out, options.data, name, options.dtype, options.size, options.last)
+    total = sum(f.stat().st_size for f in Path(options.out).iterdir() if f.is_file())
+    print(f"{options.out}: {total / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    run("train.export", main)
