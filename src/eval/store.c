@@ -229,6 +229,16 @@ static vipo_status make_tables(const vipo_store *store, vipo_error *error)
     return finish(store, status, error);
 }
 
+/* A writer that was killed leaves its last rows in a log. */
+static bool has_log(const char *path)
+{
+    struct stat info;
+    char *const log = sqlite3_mprintf("%s-wal", path);
+    const bool found = log && stat(log, &info) == 0 && info.st_size > 0;
+    sqlite3_free(log);
+    return found;
+}
+
 /* The ways to open for reading: the first one leaves no files of SQLite's log behind when it closes; where nothing can be
  * written the next ones are left, the last of which needs no index of the log. */
 static int open_in_turn(vipo_store *store)
@@ -240,7 +250,8 @@ static int open_in_turn(vipo_store *store)
     } ways[] = {{store->path, SQLITE_OPEN_READWRITE},
                 {store->path, SQLITE_OPEN_READONLY},
                 {uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI}};
-    const int n = uri && !strpbrk(store->path, "?#%") ? 3 : 2;
+    /* without the log's index its rows would not be seen: only where there is no log */
+    const int n = uri && !has_log(store->path) && !strpbrk(store->path, "?#%") ? 3 : 2;
     int code = SQLITE_NOMEM;
     for (int i = 0; i < n; i++) {
         sqlite3_close(store->db);

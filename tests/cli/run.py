@@ -35,8 +35,8 @@ def main():
     if not options.vipo:
         parser.error("--vipo FILE is missing")
     vipo = os.path.abspath(options.vipo)
-    if options.group in ("sim", "eval", "report"):
-        reason = sys.modules["cases_" + options.group].why_skipped(vipo)
+    if options.group in ("sim", "eval", "eval_spread", "report"):
+        reason = sys.modules["cases_" + options.group.split("_")[0]].why_skipped(vipo)
         if reason:
             print("skipped: %s" % reason)
             return 77
