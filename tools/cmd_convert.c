@@ -12,8 +12,8 @@ typedef struct convert_options {
 
 static const char *format_name(int i)
 {
-    static const char *const names[] = {"avdc", "safetensors", "gcp"};
-    return i < 3 ? names[i] : NULL;
+    static const char *const names[] = {"avdc", "safetensors", "gcp", "unimatch"};
+    return i < 4 ? names[i] : NULL;
 }
 
 static const char *preset_name(int i)
@@ -42,13 +42,14 @@ static const option input_options[] = {
      .offset = AT(convert.from),
      .choice = format_name,
      .help = "avdc: a checkpoint of AVDC's trainer (model-N.pt); safetensors: its network alone; gcp: a "
-             "goal-conditioned policy (model-N.pt or its tensors)"},
+             "goal-conditioned policy (model-N.pt or its tensors); unimatch: the optical flow network "
+             "gmflow-scale2-regrefine6 (.pth), for vipo flow"},
     {.name = "checkpoint",
      .letter = 'c',
      .placeholder = "FILE",
      .kind = OPTION_STRING,
      .offset = AT(convert.checkpoint),
-     .endings = "pt safetensors",
+     .endings = "pt pth safetensors",
      .required = true,
      .help = "the file; it is read as data, nothing in it is run"},
     {.name = "weights",
@@ -182,9 +183,47 @@ static int run_policy(tool *t, const convert_options *options)
     return print_policy(t, options, &info);
 }
 
+static int print_flow(tool *t, const convert_options *options, const vipo_flow_info *info)
+{
+    char size[32];
+    if (t->common->json) {
+        json_t *const out = json_object();
+        json_object_set_new(out, "out", json_text(options->out));
+        json_object_set_new(out, "network", json_text(info->network));
+        json_object_set_new(out, "parameters", json_integer((json_int_t)info->parameters));
+        json_object_set_new(out, "dtype", json_text(info->dtype));
+        json_object_set_new(out, "height", json_integer(info->height));
+        json_object_set_new(out, "width", json_integer(info->width));
+        json_object_set_new(out, "bytes", json_integer((json_int_t)info->file_bytes));
+        return tool_print_json(t, out);
+    }
+    if (t->common->quiet) return STATUS_DONE;
+    print_safe(stdout, options->out);
+    printf(": %s, %zu parameters, %s, optical flow at %dx%d, %s\n", info->network, info->parameters,
+           info->dtype, info->width, info->height, format_bytes((double)info->file_bytes, size, sizeof size));
+    return STATUS_DONE;
+}
+
+static int run_flow(tool *t, convert_options *options)
+{
+    static const char *const others[] = {"weights", "clip", "preset", "config", "frames"};
+    vipo_error error = {0};
+    vipo_flow_info info;
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (option_was_given(t->use, others[i]))
+            return tool_usage_error(t, "--%s is not for --from unimatch", others[i]);
+    options->convert.callbacks = tool_callbacks(t);
+    if (vipo_convert(options->out, &options->convert, &error) != VIPO_OK ||
+        vipo_flow_read_info(options->out, &info, &error) != VIPO_OK)
+        return tool_library_error(t, &error);
+    progress_erase(&t->bar);
+    return print_flow(t, options, &info);
+}
+
 static int run(tool *t, void *values)
 {
     convert_options *const options = values;
+    if (strcmp(options->convert.from, "unimatch") == 0) return run_flow(t, options);
     if (strcmp(options->convert.from, "gcp") == 0) {
         if (options->convert.preset || options->convert.clip || options->convert.frames > 0)
             return tool_usage_error(t, "--%s is not for a policy",
@@ -209,19 +248,22 @@ static int run(tool *t, void *values)
 const command command_convert = {
     .name = "convert",
     .summary = "published checkpoint -> model folder",
-    .usage = "--checkpoint FILE --preset NAME | --config FILE | --from gcp --out DIR [options]",
+    .usage = "--checkpoint FILE --preset NAME | --config FILE | --from gcp|unimatch --out DIR [options]",
     .description =
         "Makes a model folder from a checkpoint that AVDC's trainer wrote, or from its network in a "
         "safetensors file, and a Hugging Face folder of CLIP; or a policy folder from a checkpoint of GCP's. "
         "Every tensor is checked by name, shape and "
         "type; "
-        "the folder appears when it is complete and opens as a model.",
+        "the folder appears when it is complete and opens as a model. With --from unimatch it holds the "
+        "optical "
+        "flow network that AVDC uses.",
     .groups = groups,
     .examples =
         "vipo convert --from avdc -c model-24.pt --clip clip-vit-base-patch32 --preset mw -o models/mw\n"
         "vipo convert -c model-24.pt --preset thor --dtype f16 -o models/thor\n"
         "vipo convert --from safetensors -c unet.safetensors --config sizes.json -o models/mine\n"
-        "vipo convert --from gcp -c model-4.pt -o policies/libero",
+        "vipo convert --from gcp -c model-4.pt -o policies/libero\n"
+        "vipo convert --from unimatch -c gmflow-scale2-regrefine6.pth -o models/flow",
     .values_size = sizeof(convert_options),
     .common = AT(common),
     .set_defaults = set_defaults,

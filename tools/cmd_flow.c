@@ -21,8 +21,14 @@ static const option own_options[] = {
      .kind = OPTION_CHOICE,
      .offset = AT(flow.method),
      .choice = vipo_flow_method_name,
-     .default_text = "dis",
+     .default_text = "unimatch with --model, else dis",
      .help = "how to compute it, see below"},
+    {.name = "model",
+     .letter = 'm',
+     .placeholder = "DIR",
+     .kind = OPTION_STRING,
+     .offset = AT(flow.model),
+     .help = "unimatch: folder that vipo convert --from unimatch made"},
     {.name = "image",
      .letter = 'i',
      .placeholder = "FILE",
@@ -43,6 +49,19 @@ static const option own_options[] = {
      .kind = OPTION_STRING,
      .offset = AT(backward),
      .help = "also the flow from the second picture to the first"},
+    {.name = "native",
+     .kind = OPTION_FLAG,
+     .offset = AT(flow.native),
+     .help = "unimatch: compute at the pictures' size, not at 480x640 as AVDC does; sides are rounded up to "
+             "multiples "
+             "of 32"},
+    {.name = "compute",
+     .placeholder = "NAME",
+     .kind = OPTION_CHOICE,
+     .offset = AT(flow.compute),
+     .choice = compute_name,
+     .default_text = "the fastest here",
+     .help = "unimatch: kernels to compute with"},
     {0},
 };
 static const option_group groups[] = {
@@ -169,6 +188,15 @@ static int run(tool *t, void *values)
         if (outputs[i] && !ends_in(outputs[i], ".npy"))
             return tool_usage_error(t, "--%s %.300s: the name must end in .npy", i ? "backward" : "out",
                                     outputs[i]);
+    const char *const method = options->flow.method;
+    if (method && strcmp(method, "unimatch") == 0 && !options->flow.model)
+        return tool_usage_error(
+            t, "--method unimatch needs --model DIR (vipo convert --from unimatch makes one)");
+    if (!options->flow.model && (options->flow.native || options->flow.compute))
+        return tool_usage_error(t, "--%s is for --method unimatch --model DIR",
+                                options->flow.native ? "native" : "compute");
+    if (method && strcmp(method, "dis") == 0 && options->flow.model)
+        return tool_usage_error(t, "--method dis takes no --model");
     const int checked = tool_check_outputs(t, outputs, 2);
     if (checked != STATUS_DONE) return checked;
     options->flow.threads = options->common.threads;
@@ -183,11 +211,12 @@ static int run(tool *t, void *values)
 const command command_flow = {
     .name = "flow",
     .summary = "two pictures -> optical flow between them",
-    .usage = "--image A --image B --out FILE.npy [options]",
+    .usage = "[--method NAME] [--model DIR] --image A --image B --out FILE.npy [options]",
     .description = "Finds for every pixel of the first picture where it is in the second one.",
     .groups = groups,
     .glossary = &methods,
     .examples = "vipo flow -i a.png -i b.png -o F.npy\n"
+                "vipo flow --method unimatch -m models/flow -i a.png -i b.png -o F.npy\n"
                 "vipo flow -i 0.png -i 1.png -i 2.png -o F.npy --backward B.npy",
     .values_size = sizeof(flow_options),
     .common = AT(common),

@@ -25,11 +25,16 @@ extern "C" {
 typedef struct vipo_flow vipo_flow;
 
 typedef struct vipo_flow_options {
-    const char *method; /* one of vipo_flow_method_name; NULL: "dis" */
-    int threads;        /* 0: all cores. Results do not depend on it. "dis" uses one. */
+    const char *method; /* one of vipo_flow_method_name; NULL: "unimatch" with a model, else "dis" */
+    const char *model;  /* unimatch: folder with config.json and flow.safetensors (vipo_convert); else NULL */
+    bool native; /* unimatch: at the pictures' size, rounded up to multiples of 32, not at config.json's */
+    int threads; /* 0: all cores. Results do not depend on it. "dis" uses one. */
+    const char *compute; /* unimatch: op table, as in vipo_model_options */
 } vipo_flow_options;
 
 /* Name of method i, NULL past the end; a line that says what it is.
+ *   unimatch  GMFlow with two scales and six refinements (Xu et al., TPAMI 2023), the network that AVDC uses. As there,
+ *             pictures are enlarged to 480x640 (the folder's config.json) and flows reduced again. Seconds.
  *   dis       dense inverse search (Kroeger et al., ECCV 2016), OpenCV's: no weights, milliseconds. It tells all of
  *             OpenCV in this process to use one thread, or its results would depend on the number of cores. Sides of at
  *             least 24 pixels. VIPO_UNSUPPORTED where vipo was built without OpenCV. */
@@ -43,6 +48,15 @@ VIPO_API vipo_status vipo_flow_open(vipo_flow **out, const vipo_flow_options *op
 VIPO_API void vipo_flow_close(vipo_flow **flow);
 /* Name of its method. */
 VIPO_API const char *vipo_flow_method(const vipo_flow *flow);
+
+/* What is in the folder of an optical flow network; reads config.json and the header of its weights. */
+typedef struct vipo_flow_info {
+    char network[64];
+    int height, width; /* that pictures are enlarged to */
+    size_t parameters, file_bytes;
+    char dtype[8];
+} vipo_flow_info;
+VIPO_API vipo_status vipo_flow_read_info(const char *folder, vipo_flow_info *out, vipo_error *error);
 
 /* *forward: flow from each of n >= 2 pictures to the next, [n-1][H][W][2]; *backward, unless NULL: from the next back to
  * it. Pictures of different sizes are VIPO_MISMATCH. Results belong to the caller (vipo_array_free); zeroed on failure. */

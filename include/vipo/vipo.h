@@ -509,7 +509,8 @@ VIPO_API vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_deno
 typedef struct vipo_convert_options {
     const char
         *from; /* "avdc": a checkpoint that AVDC's trainer wrote (.pt); "safetensors": its network; "gcp": a
-                         goal-conditioned policy, a checkpoint or safetensors file (see action.h) */
+                         goal-conditioned policy, a checkpoint or safetensors file (see action.h); "unimatch": the optical flow
+                         network (.pth; action.h), with checkpoint, dtype and force alone */
     const char *checkpoint; /* the file; required */
     const char *weights;    /* avdc, gcp: "ema" (what they sample with) or "online" */
     const char *preset;     /* sizes and preprocessing: "mw", "thor" or "bridge"; or */

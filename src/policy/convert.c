@@ -13,11 +13,10 @@
 #include "core/mapped_file.h"
 #include "core/memory.h"
 #include "policy/convert_policy.h"
+#include "policy/convert_tensors.h"
 #include "policy/model.h"
 #include "policy/model_config.h"
 #include "policy/preset.h"
-#include "policy/tensor_list.h"
-#include "weights/weight_file.h"
 
 enum { PATH_ROOM = 4096 };
 
@@ -31,7 +30,7 @@ typedef struct conversion {
     vipo_weight_reader unet_reader, text_reader;
     vipo_tensor_list unet_list, text_list;
     vipo_folder_output folder;
-    double done, total; /* numbers written, for progress */
+    vipo_convert_progress progress;
 } conversion;
 
 static vipo_status join(char *path, const char *folder, const char *file, vipo_error *error)
@@ -51,16 +50,13 @@ void vipo_convert_default_options(vipo_convert_options *options)
 
 static vipo_status check_options(conversion *c, vipo_error *error)
 {
-    static const struct {
-        const char *name;
-        vipo_dtype dtype;
-    } dtypes[] = {{"f32", VIPO_DTYPE_F32}, {"f16", VIPO_DTYPE_F16}, {"bf16", VIPO_DTYPE_BF16}};
     const vipo_convert_options *o = c->options;
     c->from_avdc = strcmp(o->from, "avdc") == 0;
     c->from_gcp = strcmp(o->from, "gcp") == 0;
     if (!c->from_avdc && !c->from_gcp && strcmp(o->from, "safetensors") != 0)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT,
-                         "cannot convert from \"%.40s\", expected avdc, safetensors or gcp", o->from);
+                         "cannot convert from \"%.40s\", expected avdc, safetensors, gcp or unimatch",
+                         o->from);
     if (strcmp(o->weights, "ema") != 0 && strcmp(o->weights, "online") != 0)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "weights: \"%.40s\", expected ema or online",
                          o->weights);
@@ -70,12 +66,7 @@ static vipo_status check_options(conversion *c, vipo_error *error)
     if (o->frames < 0 || o->frames > 64)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "frames: %d, expected 1..64 (0: those of the preset)",
                          o->frames);
-    for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
-        if (strcmp(o->dtype, dtypes[i].name) != 0) continue;
-        c->dtype = dtypes[i].dtype;
-        return VIPO_OK;
-    }
-    return vipo_fail(error, VIPO_INVALID_ARGUMENT, "dtype: \"%.40s\", expected f32, f16 or bf16", o->dtype);
+    return vipo_convert_dtype(o->dtype, &c->dtype, error);
 }
 
 /* ---- configuration -------------------------------------------------------------------------------------- */
@@ -140,35 +131,6 @@ static vipo_status read_config(conversion *c, vipo_error *error)
 }
 
 /* ---- inputs --------------------------------------------------------------------------------------------- */
-
-/* Compares wanted tensors with a file: all there, of these shapes, and no others with the prefix. */
-static vipo_status check_tensors(const vipo_tensor_list *list, const vipo_weight_file *file, const char *path,
-                                 const char *prefix, bool others, vipo_error *error)
-{
-    char full[320];
-    int held = 0;
-    for (int i = 0; i < list->count; i++) {
-        const vipo_tensor_entry *entry = &list->entries[i];
-        snprintf(full, sizeof full, "%s%s", prefix, entry->name);
-        VIPO_TRY(vipo_tensor_expect(vipo_weight_file_find(file, full), path, full, entry->rank, entry->shape,
-                                    error));
-    }
-    if (others) return VIPO_OK;
-    for (int i = 0; i < vipo_weight_file_count(file); i++)
-        held += strncmp(vipo_weight_file_at(file, i)->name, prefix, strlen(prefix)) == 0;
-    if (held == list->count) return VIPO_OK;
-    for (int i = 0; i < vipo_weight_file_count(file); i++) {
-        const char *name = vipo_weight_file_at(file, i)->name;
-        if (strncmp(name, prefix, strlen(prefix)) != 0) continue;
-        int j = 0;
-        while (j < list->count && strcmp(list->entries[j].name, name + strlen(prefix)) != 0) j++;
-        if (j < list->count) continue;
-        return vipo_fail(error, VIPO_MISMATCH,
-                         "%s: %d tensors are not part of the network described, the first is %s", path,
-                         held - list->count, name);
-    }
-    return VIPO_OK;
-}
 
 static bool has_prefix(const vipo_weight_file *file, const char *prefix)
 {
@@ -245,7 +207,7 @@ static vipo_status open_unet(conversion *c, vipo_error *error)
     VIPO_TRY(find_unet(c, &prefix, error));
     VIPO_TRY(vipo_weight_reader_open(&c->unet_reader, c->unet_file, prefix, error));
     VIPO_TRY(vipo_tensor_list_unet(&c->unet_list, &c->config.unet, error));
-    VIPO_TRY(check_tensors(&c->unet_list, c->unet_file, path, prefix, false, error));
+    VIPO_TRY(vipo_convert_check(&c->unet_list, c->unet_file, path, prefix, false, error));
     return check_schedule(c, error);
 }
 
@@ -270,7 +232,7 @@ static vipo_status open_text(conversion *c, vipo_error *error)
     VIPO_TRY(vipo_weight_reader_open(&c->text_reader, c->text_file, "", error));
     VIPO_TRY(vipo_tensor_list_text(&c->text_list, &c->config.text, error));
     /* published files also hold the vision tower and projections */
-    return check_tensors(&c->text_list, c->text_file, path, "", true, error);
+    return vipo_convert_check(&c->text_list, c->text_file, path, "", true, error);
 }
 
 /* ---- output --------------------------------------------------------------------------------------------- */
@@ -279,33 +241,8 @@ static vipo_status copy_tensors(conversion *c, const vipo_tensor_list *list, vip
                                 const char *file, vipo_error *error)
 {
     char path[PATH_ROOM];
-    size_t largest = 0;
-    for (int i = 0; i < list->count; i++) {
-        const size_t count = vipo_tensor_entry_count(&list->entries[i]);
-        if (count > largest) largest = count;
-    }
     VIPO_TRY(vipo_folder_output_file(&c->folder, file, path, sizeof path, error));
-    float *values = vipo_aligned_calloc(largest, sizeof *values);
-    if (!values) return vipo_fail_memory(error, largest * sizeof *values, "a tensor");
-    vipo_safetensors_writer writer;
-    const vipo_weight_source source = vipo_weight_reader_source(reader);
-    vipo_status status =
-        vipo_safetensors_writer_open(&writer, path, c->dtype, list->entries, list->count, error);
-    for (int i = 0; i < list->count && status == VIPO_OK; i++) {
-        const vipo_tensor_entry *entry = &list->entries[i];
-        status = vipo_check_cancelled(&c->options->callbacks, error);
-        if (status == VIPO_OK)
-            status = source.read(source.user, entry->name, entry->rank, entry->shape, values, error);
-        if (status == VIPO_OK) status = vipo_safetensors_writer_add(&writer, values, error);
-        c->done += (double)vipo_tensor_entry_count(entry);
-        vipo_progress(&c->options->callbacks, "convert", c->done, c->total);
-    }
-    if (status == VIPO_OK)
-        status = vipo_safetensors_writer_commit(&writer, error);
-    else
-        vipo_safetensors_writer_abandon(&writer);
-    vipo_aligned_free(values);
-    return status;
+    return vipo_convert_copy(list, reader, path, c->dtype, &c->progress, error);
 }
 
 /* Writes bytes as a file of the folder. */
@@ -331,13 +268,11 @@ static vipo_status copy_file(const conversion *c, const char *file, vipo_error *
 static vipo_status write_config(const conversion *c, vipo_error *error)
 {
     const char *checkpoint = strrchr(c->options->checkpoint, '/');
-    const char *dtype = c->dtype == VIPO_DTYPE_F32   ? "float32"
-                        : c->dtype == VIPO_DTYPE_F16 ? "float16"
-                                                     : "bfloat16";
     json_t *origin = json_pack("{s:s, s:s*}", "format", c->options->from, "file",
                                checkpoint ? checkpoint + 1 : c->options->checkpoint);
     if (origin && c->from_avdc) json_object_set_new(origin, "weights", json_string(c->options->weights));
-    json_t *root = vipo_model_config_json(&c->config, &c->preprocess, dtype, origin);
+    json_t *root =
+        vipo_model_config_json(&c->config, &c->preprocess, vipo_convert_dtype_text(c->dtype), origin);
     json_decref(origin);
     /* seven digits: all a float has, and 1e-05 stays 1e-05 */
     char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(7)) : NULL;
@@ -353,9 +288,9 @@ static vipo_status write_config(const conversion *c, vipo_error *error)
 static vipo_status write_model(conversion *c, vipo_error *error)
 {
     for (int i = 0; i < c->unet_list.count; i++)
-        c->total += (double)vipo_tensor_entry_count(&c->unet_list.entries[i]);
+        c->progress.total += (double)vipo_tensor_entry_count(&c->unet_list.entries[i]);
     for (int i = 0; i < c->text_list.count; i++)
-        c->total += (double)vipo_tensor_entry_count(&c->text_list.entries[i]);
+        c->progress.total += (double)vipo_tensor_entry_count(&c->text_list.entries[i]);
     VIPO_TRY(copy_tensors(c, &c->unet_list, &c->unet_reader, "unet.safetensors", error));
     if (c->options->clip) {
         VIPO_TRY(copy_tensors(c, &c->text_list, &c->text_reader, "text_encoder.safetensors", error));
@@ -396,9 +331,11 @@ static vipo_status convert(conversion *c, const char *folder, vipo_error *error)
 
 vipo_status vipo_convert(const char *folder, const vipo_convert_options *options, vipo_error *error)
 {
+    if (strcmp(options->from, "unimatch") == 0) return vipo_convert_flow(folder, options, error);
     conversion *c = calloc(1, sizeof *c);
     if (!c) return vipo_fail_memory(error, sizeof *c, "a conversion");
     c->options = options;
+    c->progress.callbacks = &options->callbacks;
     const vipo_status status = convert(c, folder, error);
     vipo_folder_output_abandon(&c->folder);
     vipo_tensor_list_free(&c->unet_list);

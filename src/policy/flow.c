@@ -8,7 +8,7 @@
 #include "media/picture.h"
 #include "policy/flow_method.h"
 
-static const vipo_flow_method_table *const methods[] = {&vipo_flow_dis};
+static const vipo_flow_method_table *const methods[] = {&vipo_flow_dis, &vipo_flow_unimatch};
 enum { METHODS = sizeof methods / sizeof methods[0], MAX_FRAMES = 4096 };
 
 struct vipo_flow {
@@ -53,7 +53,10 @@ vipo_status vipo_flow_open(vipo_flow **out, const vipo_flow_options *options, co
     vipo_flow_default_options(&defaults);
     if (!options) options = &defaults;
     const vipo_flow_method_table *method = NULL;
-    VIPO_TRY(find_method(&method, options->method ? options->method : vipo_flow_dis.name, error));
+    const char *usual = options->model ? vipo_flow_unimatch.name : vipo_flow_dis.name;
+    VIPO_TRY(find_method(&method, options->method ? options->method : usual, error));
+    if (options->model && !method->needs_model)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "flow method %s takes no model", method->name);
     if (options->threads < 0)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "threads: %d, expected 0 (all cores) or more",
                          options->threads);

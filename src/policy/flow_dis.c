@@ -22,7 +22,7 @@ static vipo_status run(void *state, const vipo_flow_frames *frames, float *forwa
     (void)state;
     const size_t size = (size_t)frames->height * (size_t)frames->width * 2;
     for (int i = 0; i + 1 < frames->n; i++) {
-        const uint8_t *const a = vipo_flow_frame(frames, i), *const b = vipo_flow_frame(frames, i + 1);
+        const uint8_t *const a = vipo_flow_picture(frames, i), *const b = vipo_flow_picture(frames, i + 1);
         VIPO_TRY(vipo_check_cancelled(callbacks, error));
         VIPO_TRY(vipo_dis_flow(a, b, frames->height, frames->width, forward + (size_t)i * size, error));
         if (backward)

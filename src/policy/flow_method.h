@@ -13,7 +13,8 @@ typedef struct vipo_flow_frames {
 
 typedef struct vipo_flow_method_table {
     const char *name, *summary;
-    int min_side; /* of pictures, in pixels */
+    int min_side;     /* of pictures, in pixels */
+    bool needs_model; /* else there must be none */
     /* *state is NULL on failure, and where a method keeps nothing. */
     vipo_status (*open)(void **state, const vipo_flow_options *options, const vipo_callbacks *callbacks,
                         vipo_error *error);
@@ -23,9 +24,10 @@ typedef struct vipo_flow_method_table {
                        const vipo_callbacks *callbacks, vipo_error *error);
 } vipo_flow_method_table;
 
+extern const vipo_flow_method_table vipo_flow_unimatch;
 extern const vipo_flow_method_table vipo_flow_dis;
 
-static inline const uint8_t *vipo_flow_frame(const vipo_flow_frames *frames, int i)
+static inline const uint8_t *vipo_flow_picture(const vipo_flow_frames *frames, int i)
 {
     return frames->data + (size_t)i * (size_t)frames->height * (size_t)frames->width * 3;
 }

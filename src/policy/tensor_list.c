@@ -5,6 +5,7 @@
 
 #include "nets/clip_text.h"
 #include "nets/unet3d.h"
+#include "nets/unimatch.h"
 #include "policy/policy_networks.h"
 
 /* A weight source that notes what is asked for and leaves the memory as it is. */
@@ -13,6 +14,8 @@ static vipo_status note(void *user, const char *name, int rank, const size_t *sh
 {
     (void)out;
     vipo_tensor_list *list = user;
+    if (list->count > 0 && strcmp(list->entries[list->count - 1].name, name) == 0)
+        return VIPO_OK; /* packed for two layers */
     if (list->count == list->capacity) {
         const int capacity = list->capacity ? 2 * list->capacity : 64;
         vipo_tensor_entry *entries = realloc(list->entries, (size_t)capacity * sizeof *entries);
@@ -93,6 +96,16 @@ vipo_status vipo_tensor_list_policy(vipo_tensor_list *list, const vipo_policy_co
     if (status == VIPO_OK) vipo_policy_networks_close(networks);
     free(networks);
     return status;
+}
+
+vipo_status vipo_tensor_list_unimatch(vipo_tensor_list *list, vipo_error *error)
+{
+    const vipo_ops ops = listing_ops();
+    const vipo_weight_source source = {.user = list, .read = note};
+    vipo_unimatch *net;
+    VIPO_TRY(vipo_unimatch_open(&net, &(vipo_packer){.ops = &ops}, &source, NULL, error));
+    vipo_unimatch_close(&net);
+    return VIPO_OK;
 }
 
 void vipo_tensor_list_free(vipo_tensor_list *list)

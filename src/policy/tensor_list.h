@@ -18,6 +18,8 @@ vipo_status vipo_tensor_list_text(vipo_tensor_list *list, const vipo_text_config
 /* An action policy. */
 vipo_status vipo_tensor_list_policy(vipo_tensor_list *list, const vipo_policy_config *config,
                                     vipo_error *error);
+/* The optical flow network. */
+vipo_status vipo_tensor_list_unimatch(vipo_tensor_list *list, vipo_error *error);
 void vipo_tensor_list_free(vipo_tensor_list *list);
 
 /* Numbers in one tensor. */

@@ -1,11 +1,13 @@
 """The cases of `vipo flow`, in the form of cases.py. Where vipo was built without OpenCV, method dis must say so."""
+import array
 import json
 import math
 import os
+import random
 import struct
 import zlib
 
-from harness import case, expect, expect_one_line, made, read_npy, special
+from harness import SOURCE, case, expect, expect_one_line, made, read_npy, special
 
 WIDTH, HEIGHT = 96, 64
 NO_OPENCV = "this vipo was built without OpenCV, which the flow method dis needs: run scripts/setup.sh"
@@ -34,6 +36,29 @@ for step in range(3):
     made("wave%d" % step, "wave%d.png" % step)(
         lambda at, path, step=step: write_png(path, WIDTH, HEIGHT, lambda x, y: waves(x - 3 * step, y + 2 * step)))
 made("tiny", "tiny.png")(lambda at, path: write_png(path, 23, 23, waves))
+
+
+def write_flow_weights(path, leave_out=None):
+    """A safetensors file with the tensors of the flow network; small numbers that repeat."""
+    with open(os.path.join(SOURCE, "tests", "golden", "flow", "param_manifest.json")) as f:
+        params = [p for p in json.load(f)["params"] if p["name"] != leave_out]
+    numbers = random.Random(4)
+    pattern = array.array("f", [numbers.uniform(-1, 1) for _ in range(4099)])
+    header, parts, offset = {}, [], 0
+    for p in params:
+        size = math.prod(p["shape"])
+        scaled = array.array("f", [p["offset"] + p["scale"] * v for v in pattern])
+        values = (scaled * (size // len(scaled) + 1))[:size].tobytes()
+        header[p["name"]] = {"dtype": "F32", "shape": p["shape"], "data_offsets": [offset, offset + len(values)]}
+        parts.append(values)
+        offset += len(values)
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text + b"".join(parts))
+
+
+made("flow_weights", "flow_weights.safetensors")(lambda at, path: write_flow_weights(path))
+made("flow_weights_less", "flow_weights_less.safetensors")(lambda at, path: write_flow_weights(path, "refine_proj.bias"))
 
 
 def built_without(run):
@@ -98,7 +123,46 @@ def too_small(run):
     expect(code == 1 and run.files() == [], "exit status %d, files %s", code, run.files())
 
 
-case("flow", "help names the methods", "flow --help", out="Methods:\n.*dis .*no weights")
+@special("flow", "the network, from conversion to flow")
+def network(run):
+    code, out, err = run.run("convert --from unimatch -c {flow_weights} -o flow")
+    expect(code == 0 and err == "", "exit status %d: %s", code, err)
+    expect(out.startswith("flow: gmflow-scale2-regrefine6, 7360688 parameters, F32, optical flow at 640x480, 29.5 MB"), "%s", out)
+    expect(run.files() == ["flow/config.json", "flow/flow.safetensors"], "%s", run.files())
+    code, out, err = run.run("convert --from unimatch -c {flow_weights} -o flow")
+    expect_one_line(err, "flow: ")
+    expect(code == 1, "replaced a folder without --force")
+    code, out, err = run.run("convert --from unimatch -c {flow_weights} -o flow --force --json")
+    expect(json.loads(out)["parameters"] == 7360688 and json.loads(out)["height"] == 480, "%s%s", out, err)
+
+    code, out, err = run.run("flow -m flow --native -i {wave0} -i {wave1} -o F.npy --json")
+    expect(code == 0 and err == "", "exit status %d: %s", code, err)
+    found = json.loads(out)
+    expect(found["method"] == "unimatch" and found["shape"] == [HEIGHT, WIDTH, 2], "%s", found)
+    shape, values = read_npy(run.path("F.npy"))
+    expect(shape == (HEIGHT, WIDTH, 2) and all(v - v == 0 for v in values) and max(values) > 1, "%s", shape)
+    run.run("flow --method unimatch -m flow --native -i {wave0} -i {wave1} --threads 3 -o again.npy --backward B.npy -q")
+    expect(open(run.path("again.npy"), "rb").read() == open(run.path("F.npy"), "rb").read(), "threads or --backward change the result")
+    code, out, err = run.run("flow -m flow --compute mmx -i {wave0} -i {wave1} -o G.npy")
+    expect(code == 2, "exit status %d for unknown kernels", code)
+    code, out, err = run.run("plan -m flow -i {image} -t x -o plan.gif")
+    expect_one_line(err, "flow/config.json")
+    expect(code == 1, "planned with an optical flow network")
+
+
+case("flow", "network: a tensor is missing", "convert --from unimatch -c {flow_weights_less} -o flow", code=1,
+     err="refine_proj[.]bias")
+case("flow", "network: another checkpoint", "convert --from unimatch -c {checkpoint} -o flow", code=1, err="holds no optical flow network")
+case("flow", "network: no checkpoint", "convert --from unimatch -c {no_image} -o flow", code=1, err="no.png")
+case("flow", "network: options of other conversions", "convert --from unimatch -c {flow_weights} --preset mw -o flow", code=2,
+     err="--preset is not for --from unimatch")
+case("flow", "network: a folder of another kind", "flow -m {model} -i {wave0} -i {wave1} -o F.npy", code=1,
+     err="config.json: kind is .*vipo convert --from unimatch makes one")
+case("flow", "network: no such folder", "flow -m nowhere -i {wave0} -i {wave1} -o F.npy", code=1, err="nowhere/config.json")
+case("flow", "unimatch without a model", "flow --method unimatch -i {wave0} -i {wave1} -o F.npy", code=2, err="needs --model DIR")
+case("flow", "dis with a model", "flow --method dis -m {model} -i {wave0} -i {wave1} -o F.npy", code=2, err="dis takes no --model")
+case("flow", "native without a model", "flow --native -i {wave0} -i {wave1} -o F.npy", code=2, err="--native is for --method unimatch")
+case("flow", "help names the methods", "flow --help", out="Methods:\n.*dis .*no weights.*unimatch .*--model")
 case("flow", "one picture", "flow -i {wave0} -o F.npy", code=2, err="give --image at least twice")
 case("flow", "no picture", "flow -o F.npy", code=2, err="--image")
 case("flow", "no output", "flow -i {wave0} -i {wave1}", code=2, err="--out")

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/json_util.h"
+#include "support/torch_file.h"
 
 void flow_weights_open(flow_weights *out, uint64_t seed)
 {
@@ -87,4 +88,40 @@ vipo_unimatch *flow_weights_network(flow_weights *weights, const vipo_ops *ops)
     const vipo_weight_source source = flow_weights_source(weights);
     assert_ok(vipo_unimatch_open(&net, &(vipo_packer){.ops = ops}, &source, NULL, &error), &error);
     return net;
+}
+
+void flow_weights_checkpoint(flow_weights *weights, const char *path, const char *outer, int changed)
+{
+    enum { MOST = 160 };
+    static const char *names[MOST];
+    static test_view views[MOST];
+    static test_zip_entry storages[MOST];
+    static char keys[MOST][8], files[MOST][16];
+    vipo_error error = {0};
+    const vipo_weight_source source = flow_weights_source(weights);
+    const int n = flow_weights_count(weights);
+    assert_true(n <= MOST);
+    for (int i = 0; i < n; i++) {
+        int rank;
+        size_t shape[4], count = 1;
+        names[i] = flow_weights_name(weights, i, &rank, shape, NULL);
+        for (int d = 0; d < rank; d++) count *= shape[d];
+        float *values = calloc(count, sizeof *values);
+        assert_non_null(values);
+        assert_ok(source.read(source.user, names[i], rank, shape, values, &error), &error);
+        snprintf(keys[i], sizeof keys[i], "%d", i);
+        snprintf(files[i], sizeof files[i], "data/%d", i);
+        if (i == changed) shape[0]--;
+        views[i] =
+            (test_view){.type = "FloatStorage", .key = keys[i], .elements = (int64_t)count, .rank = rank};
+        int64_t stride = 1;
+        for (int d = rank - 1; d >= 0; d--) {
+            views[i].shape[d] = (int64_t)shape[d];
+            views[i].stride[d] = stride;
+            stride *= (int64_t)shape[d];
+        }
+        storages[i] = (test_zip_entry){.name = files[i], .data = values, .size = count * sizeof *values};
+    }
+    test_checkpoint_write_in(path, outer, names, views, n, storages, n);
+    for (int i = 0; i < n; i++) free((void *)(uintptr_t)storages[i].data);
 }

@@ -26,4 +26,8 @@ const char *flow_weights_name(const flow_weights *weights, int i, int *rank, siz
 /* The network with these weights for a table. */
 vipo_unimatch *flow_weights_network(flow_weights *weights, const vipo_ops *ops);
 
+/* A checkpoint as published, {"model": {name: tensor}}; outer NULL: the tensors alone. Tensor `changed` (-1: none) has
+ * one row less. */
+void flow_weights_checkpoint(flow_weights *weights, const char *path, const char *outer, int changed);
+
 #endif

@@ -185,13 +185,24 @@ const char *test_zip_write(const char *path, const test_zip_entry *entries, int 
 const char *test_checkpoint_write(const char *path, const char *const *names, const test_view *views,
                                   int n_views, const test_zip_entry *storages, int n_storages)
 {
+    return test_checkpoint_write_in(path, NULL, names, views, n_views, storages, n_storages);
+}
+
+const char *test_checkpoint_write_in(const char *path, const char *outer, const char *const *names,
+                                     const test_view *views, int n_views, const test_zip_entry *storages,
+                                     int n_storages)
+{
     test_bytes pickle = {0};
     test_pickle_op(&pickle, "\x80\x02}(");
+    if (outer) {
+        test_pickle_text(&pickle, outer);
+        test_pickle_op(&pickle, "}(");
+    }
     for (int i = 0; i < n_views; i++) {
         test_pickle_text(&pickle, names[i]);
         test_pickle_view(&pickle, &views[i]);
     }
-    test_pickle_op(&pickle, "u.");
+    test_pickle_op(&pickle, outer ? "uu." : "u.");
     test_zip_entry *entries = calloc((size_t)n_storages + 2, sizeof *entries);
     char(*full)[64] = calloc((size_t)n_storages + 1, sizeof *full);
     assert_non_null(entries);

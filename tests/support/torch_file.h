@@ -52,5 +52,9 @@ const char *test_zip_write(const char *path, const test_zip_entry *entries, int 
 /* A checkpoint of one dict whose members are the views; storages: n entries named "data/KEY". */
 const char *test_checkpoint_write(const char *path, const char *const *names, const test_view *views,
                                   int n_views, const test_zip_entry *storages, int n_storages);
+/* The same dict as the only member, `outer`, of another; outer NULL: itself. */
+const char *test_checkpoint_write_in(const char *path, const char *outer, const char *const *names,
+                                     const test_view *views, int n_views, const test_zip_entry *storages,
+                                     int n_storages);
 
 #endif

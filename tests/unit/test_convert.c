@@ -302,7 +302,7 @@ static void test_options(void **state)
     (void)state;
     vipo_convert_options options = tiny_options();
     options.from = "onnx";
-    fails(&options, VIPO_INVALID_ARGUMENT, "expected avdc, safetensors or gcp");
+    fails(&options, VIPO_INVALID_ARGUMENT, "expected avdc, safetensors, gcp or unimatch");
     options = tiny_options();
     options.preset = "mw";
     fails(&options, VIPO_INVALID_ARGUMENT, "one of preset and config");
