@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include "commands.h"
+#include "policy_info.h"
+#include "vipo/action.h"
 
 typedef struct info_options {
     common_options common;
@@ -241,6 +243,7 @@ static int run(tool *t, void *values)
     const char *const path = t->use->arguments.items[0];
     struct stat info;
     if (stat(path, &info) == 0 && !S_ISDIR(info.st_mode)) return list_file(t, path);
+    if (vipo_goal_policy_is(path)) return policy_info(t, path);
     vipo_model_info model;
     vipo_error error = {0};
     if (vipo_model_read_info(path, &model, &error) != VIPO_OK) return tool_library_error(t, &error);

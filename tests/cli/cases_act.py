@@ -81,6 +81,14 @@ case("act", "cloning by task", "act -m {cloning} --obs {obs} --vector {hand} --t
 case("act", "a goal too many", "act -m {cloning} --obs {obs} --goal {goal} --vector {all_numbers} -o a.npy", out="bc",
      err="warning.*--goal is not used", files={"a.npy": (6, 4)})
 
+case("act", "info", "info {small}", out="^name +small\nkind +gcp\nlooks at +obs, goal of 24x20\nactions +8 of 2 numbers, the first 4 to execute\n"
+     r"diffusion +20 timesteps, ddim with 5 steps\nnetworks +\d+ parameters, F32, ")
+case("act", "info of cloning", "info {cloning}", out="looks at +obs of 24x20\nvector +hand, 3 numbers\n +task, 2 numbers: one of the tasks\n"
+     "tasks +door-open, faucet-close\n")
+case("act", "info --json", "info {cloning} --json",
+     json={"kind": "bc", "pictures": ["obs"], "vector_dim": 5, "tasks": ["door-open", "faucet-close"], "sampler": None, "steps": None,
+           "action_ranges": [[-1, 1]] * 4, "dtype": "F32"})
+
 case("act", "nothing to give", ACT, code=2, usage=True, err="give --out FILE.npy, --repeat N or --json")
 case("act", "no model", "act --obs {obs} -o a.npy", code=2, usage=True, err="--model")
 case("act", "no goal", "act -m {small} --obs {obs} -o a.npy", code=2, usage=True, err="give --goal FILE, the policy looks at this")
