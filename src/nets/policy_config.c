@@ -7,8 +7,8 @@
 #include "core/json_util.h"
 
 static const char format_name[] = "vipo-policy";
-static const double norm_eps = 1e-5;
-enum { FORMAT_VERSION = 1, MOST_CHANNELS = 8192, MOST_HORIZON = 1024, GROUP_CHANNELS = 16 };
+static const double norm_eps = 1e-5, largest_limit = 0x1p100; /* a float, so that none rounds beyond it */
+enum { FORMAT_VERSION = 1, MOST_CHANNELS = 2048, MOST_HORIZON = 1024, GROUP_CHANNELS = 16 };
 
 static const char *const kind_names[VIPO_POLICY_KINDS] = {"gcp", "bc"};
 static const char *const picture_names[VIPO_MAX_PICTURES] = {"goal", "obs"};
@@ -95,8 +95,8 @@ static vipo_status parse_encoder(vipo_encoder_config *out, const json_t *root, c
                              "%s: encoder: %d channels do not split into groups of %d (channels_per_group)",
                              file, channels, out->channels_per_group);
     }
-    VIPO_TRY(vipo_json_int(encoder, at, "keypoints", true, 1, 4096, &out->keypoints, error));
-    return vipo_json_int(encoder, at, "feature_size", true, 1, 4096, &out->feature_size, error);
+    VIPO_TRY(vipo_json_int(encoder, at, "keypoints", true, 1, 1024, &out->keypoints, error));
+    return vipo_json_int(encoder, at, "feature_size", true, 1, 1024, &out->feature_size, error);
 }
 
 static vipo_status parse_pictures(vipo_policy_config *out, const json_t *root, const char *file,
@@ -132,8 +132,8 @@ static vipo_status parse_limits(const json_t *object, vipo_json_at at, int n, fl
     int counts[2] = {-1, -1};
     for (int k = 0; k < 2; k++) {
         const char *key = k ? "max" : "min";
-        VIPO_TRY(vipo_json_doubles(object, at, key, false, -1e30, 1e30, values[k], VIPO_MAX_VECTOR,
-                                   &counts[k], error));
+        VIPO_TRY(vipo_json_doubles(object, at, key, false, -largest_limit, largest_limit, values[k],
+                                   VIPO_MAX_VECTOR, &counts[k], error));
         if (counts[k] >= 0 && counts[k] != n)
             return vipo_fail(error, VIPO_FORMAT, "%s: %s.%s has %d numbers, expected %d", at.file, at.path,
                              key, counts[k], n);
@@ -249,7 +249,7 @@ static vipo_status parse_unet(vipo_policy_config *out, const json_t *root, const
                          (int)VIPO_MAX_STAGES);
     VIPO_TRY(vipo_json_int(unet, at, "kernel", true, 1, 15, &c->kernel, error));
     VIPO_TRY(vipo_json_int(unet, at, "groups", true, 1, MOST_CHANNELS, &c->groups, error));
-    VIPO_TRY(vipo_json_int(unet, at, "step_embedding", true, 4, 4096, &c->step_embedding, error));
+    VIPO_TRY(vipo_json_int(unet, at, "step_embedding", true, 4, 1024, &c->step_embedding, error));
     VIPO_TRY(vipo_json_bool(unet, at, "cond_predict_scale", false, &c->scale, error));
     if (c->kernel % 2 == 0)
         return vipo_fail(error, VIPO_FORMAT, "%s: unet.kernel is %d, expected an odd number", file,

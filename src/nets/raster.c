@@ -74,7 +74,7 @@ vipo_status vipo_window_packed(vipo_weight_store *store, const char *name, const
     const size_t shapes[5][4] = {[2] = {out, in},
                                  [3] = {out, in, (size_t)window->width},
                                  [4] = {out, in, (size_t)window->height, (size_t)window->width}};
-    float *memory = vipo_aligned_calloc(2 * count + out, sizeof *memory);
+    float *memory = vipo_aligned_alloc(2 * count + out, sizeof *memory);
     if (!memory) return vipo_fail_memory(error, (2 * count + out) * sizeof *memory, "weights");
     float *runs = memory + count, *bias = runs + count;
     vipo_status status = read_part(store, name, "weight", window->rank, shapes[window->rank], memory, error);
@@ -98,7 +98,7 @@ vipo_status vipo_window_packed_transposed(vipo_weight_store *store, const char *
     static const size_t taps_of[2][2] = {{3, 1}, {2, 0}};
     enum { TAPS = 4 };
     const size_t n = (size_t)channels, count = n * n * TAPS, shape[3] = {n, n, TAPS};
-    float *memory = vipo_aligned_calloc(count + count / 2 + n, sizeof *memory);
+    float *memory = vipo_aligned_alloc(count + count / 2 + n, sizeof *memory);
     if (!memory) return vipo_fail_memory(error, (count + count / 2 + n) * sizeof *memory, "weights");
     float *runs = memory + count, *bias = runs + count / 2;
     vipo_status status = read_part(store, name, "weight", 3, shape, memory, error);

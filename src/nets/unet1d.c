@@ -124,7 +124,7 @@ static vipo_status load_films(const loader *l, vipo_error *error)
 {
     vipo_unet1d *unet = l->unet;
     const size_t in = (size_t)(unet->config.step_embedding + unet->config.condition), out = unet->film_total;
-    float *weights = vipo_aligned_calloc(out * (in + 1), sizeof *weights);
+    float *weights = vipo_aligned_alloc(out * (in + 1), sizeof *weights);
     if (!weights) return vipo_fail_memory(error, out * (in + 1) * sizeof *weights, "weights");
     float *bias = weights + out * in;
     vipo_status status = VIPO_OK;
