@@ -162,15 +162,15 @@ def train_interrupted(arguments, run, stops):
 
 
 def check_training(folder, data):
-    small, large = 100, 100
-    arguments = ["--data", data, "--preset", "tiny", "--held-out", "1", "--log-every", "1", "--validate-every", "40", "--precision", "fp32",
-                 "--text-steps", "20", "--threads", "1", "--stages", "8:%dx4,16:%dx2/2" % (small, large), "--task-lr-scale", "0.02"]
+    stages, steps = "8:30x4,16:10x2/2,8:120x4,16:40x2/2", 200
+    arguments = ["--data", data, "--preset", "tiny", "--held-out", "1", "--log-every", "1", "--validate-every", "20", "--precision", "fp32",
+                 "--text-steps", "20", "--threads", "1", "--stages", stages, "--task-lr-scale", "0.02"]
     whole, parts = os.path.join(folder, "whole"), os.path.join(folder, "parts")
     with contextlib.redirect_stdout(io.StringIO()):
         video.main([*arguments, "--out", whole])
-    done = train_interrupted([*arguments, "--checkpoint-minutes", "0.005"], parts, (20, 60, small + 5))
+    done = train_interrupted([*arguments, "--checkpoint-minutes", "0.005"], parts, (10, 25, 35))
     a, b = lines_of(whole), lines_of(parts)
-    assert len(a) == small + large and len(b) == done >= small + 5, (len(a), len(b), done)
+    assert len(a) == steps and len(b) == done >= 35, (len(a), len(b), done)
     for x, y in zip(a, b):
         differ = {k: (x[k], y.get(k)) for k in x if k != "examples_per_second" and x[k] != y.get(k)}
         assert not differ, "another training after the interruption: step %d %s" % (x["step"], differ)
