@@ -16,7 +16,7 @@ import torch
 
 from . import console
 from .policy import config as sizes
-from .policy.export import export
+from .policy.export import export, write_check
 from .policy.learn import Settings, Trainer
 from .policy.run import Run, run
 from .policy.samples import Samples, read
@@ -166,6 +166,7 @@ def main(argv: list[str]) -> None:
         seconds=round(trainer.seconds), device=device.type, loss=last["loss"], held_out=last["held_out"],
     )
     export(Path(options.out) / "policy", trainer.average, facts, card(facts, policy))
+    write_check(Path(options.out) / "policy", held)
     print(f"{options.out}/policy: held-out action error {last['held_out']['action_error']:.4f}, "
           f"the mean action's {last['held_out']['mean_action_error']:.4f}")
 

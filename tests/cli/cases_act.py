@@ -1,8 +1,9 @@
 """The cases of `vipo act`, on made-up policies."""
 import json
 import os
+import shlex
 
-from harness import case, expect, made, make_npy, read_npy, special, write_npy
+from harness import SOURCE, case, expect, made, make_npy, read_npy, special, write_npy
 from policies import CLONING, SMALL, changed, tensors_of, values_of, write_policy, write_safetensors
 
 ACT = "act -m {small} --obs {obs} --goal {goal}"
@@ -152,6 +153,20 @@ def _(run):
         found.append(read_npy(run.path("a.npy")))
     expect(found[0] == found[1], "the task is not its one-hot")
     expect(found[0] != found[2], "the task does not matter")
+
+
+@special("act", "the shipped policies say what PyTorch says")
+def _(run):
+    for name in ("metaworld-goal-64", "metaworld-cloning-64"):
+        folder = os.path.join(SOURCE, "models", name)
+        there = {file[:-4]: os.path.join(folder, "check", file) for file in os.listdir(os.path.join(folder, "check"))}
+        wanted_shape, wanted = read_npy(there.pop("actions"))
+        code, _, err = run.run(shlex.join(["act", "-q", "-m", folder, "-o", "a.npy"] + [word for part in there for word in ("--" + part, there[part])]))
+        expect(code == 0, "%s: %s", name, err)
+        shape, found = read_npy(run.path("a.npy"))
+        expect(shape == wanted_shape == (3, 16, 4), "%s: shapes %s, %s", name, shape, wanted_shape)
+        most = max(abs(a - b) for a, b in zip(found, wanted))
+        expect(most < 1e-4 and max(wanted) - min(wanted) > 0.5, "%s: actions differ by %g", name, most)
 
 
 # ---- vipo convert --from gcp ------------------------------------------------------------------------------------

@@ -8,23 +8,12 @@ import sys
 import tempfile
 
 import numpy as np
-import torch
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, SOURCE)
 
 from train.policy import learn, samples  # noqa: E402
-from train.policy.diffusion import alphas_cumprod, ddim  # noqa: E402
 from train.policy.export import load  # noqa: E402
-
-
-def own(policy, held, batch, noise):
-    with torch.no_grad():
-        condition = policy.encode(learn.pictures(policy.config, batch), learn.vector(policy.config, held, batch))
-        if policy.config.kind == "bc":
-            return policy.say(condition).clamp(-1, 1).numpy()
-        return ddim(lambda x, t: policy.model(x, t, condition), torch.from_numpy(noise), policy.config.prediction,
-                    policy.config.sampler_steps, alphas_cumprod()).numpy()
 
 
 def of_vipo(vipo, folder, policy, batch, noise, task):
@@ -49,7 +38,7 @@ def greatest_difference(vipo, folder, data, n, share):
         count = max(2, n // len(held.rows))
         batch = held.examples(rng, rows[rng.integers(len(rows), size=count)])
         noise = rng.standard_normal(batch.action.shape, dtype=np.float32)
-        here, there = own(policy, held, batch, noise), of_vipo(vipo, folder, policy, batch, noise, held.tasks[task])
+        here, there = learn.actions(policy, batch, held, noise), of_vipo(vipo, folder, policy, batch, noise, held.tasks[task])
         most = max(most, float(np.abs(here - there).max()))
         squares.append(float(np.square(here).mean()))
     return most, float(np.sqrt(np.mean(squares)))

@@ -149,6 +149,8 @@ def check_learning(data, folder, kind, steps):
     assert losses[-1] < 0.6 * losses[0], losses
     worse = last["other_goal_error" if kind == "gcp" else "mean_action_error"]  # that it looks at the goal, and at the picture
     assert last["action_error"] < 0.85 * worse, last
+    names = {"obs", "vector", "actions"} | ({"goal", "noise"} if kind == "gcp" else set())
+    assert set(os.listdir(os.path.join(run, "policy", "check"))) == {name + ".npy" for name in names}
     with open(os.path.join(run, "policy", "config.json"), encoding="utf-8") as file:
         document = json.load(file)
     assert document["kind"] == kind and document["training"]["held_out"] == last

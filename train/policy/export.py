@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..files import read_json, read_safetensors, write_json, write_safetensors, write_text
+from ..files import read_json, read_safetensors, replacing, write_json, write_safetensors, write_text
 from .config import PolicyConfig, VectorPart
+from .learn import actions, task_one_hot
 from .nets import Policy
+from .samples import Samples
 
 # What the network was shown, for those who show it something else.
 PICTURES = (
@@ -33,6 +36,25 @@ def export(folder: str | Path, policy: Policy, facts: dict[str, Any], card: str,
     named = {"name": facts.get("name", folder.name), "licence": "MIT", "pictures": PICTURES}
     write_json(folder / "config.json", {**policy.config.document(), **named, "training": facts})
     write_text(folder / "README.md", card)
+
+
+def write_check(folder: str | Path, samples: Samples, count: int = 3) -> None:
+    """check/: some examples as `vipo act` takes them, and the actions of the exported numbers in PyTorch: obs, goal, vector,
+    noise, actions, as .npy."""
+    policy = load(folder)
+    rng = np.random.default_rng(11)
+    batch = samples.examples(rng, samples.draw(rng, count))
+    noise = rng.standard_normal(batch.action.shape, dtype=np.float32)
+    arrays = {"obs": batch.observation, "vector": batch.hand, "actions": actions(policy, batch, samples, noise)}
+    if policy.config.kind == "gcp":
+        arrays.update(goal=batch.goal, noise=noise)
+    else:
+        arrays["vector"] = np.concatenate((batch.hand, task_one_hot(policy.config, samples, batch.task)), 1)
+    place = Path(folder) / "check"
+    place.mkdir(exist_ok=True)
+    for name, value in arrays.items():
+        with replacing(place / f"{name}.npy") as file:
+            np.save(file, value)
 
 
 def tuple_or_none(value: list[Any] | None) -> tuple[Any, ...] | None:

@@ -109,6 +109,24 @@ def weighted_error(said: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     return ((said - wanted).square().mean(-1) * weight).sum() / weight.sum()
 
 
+@torch.no_grad()
+def actions(policy: Policy, batch: Example, samples: Samples, noise: np.ndarray) -> np.ndarray:
+    """What the policy says, [b, horizon, 4] in [-1, 1]; from noise of that shape, if it is a diffusion."""
+    config, device = policy.config, next(policy.parameters()).device
+    given = {name: value.to(device) for name, value in pictures(config, batch).items()}
+    condition = policy.encode(given, vector(config, samples, batch).to(device))
+    if config.kind == "bc":
+        return policy.say(condition).clamp(-1, 1).cpu().numpy()
+    said = ddim(
+        lambda x, t: policy.model(x, t, condition),
+        torch.from_numpy(noise).to(device),
+        config.prediction,
+        config.sampler_steps,
+        alphas_cumprod().to(device),
+    )
+    return said.clamp(-1, 1).cpu().numpy()
+
+
 class Trainer:
     def __init__(self, config: PolicyConfig, settings: Settings, train: Samples, held: Samples, device: torch.device):
         torch.manual_seed(settings.seed)
@@ -176,23 +194,10 @@ class Trainer:
 
     # ---- what it is worth -----------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def act(self, batch: Example, samples: Samples, seed: int) -> np.ndarray:
         """Actions [b, horizon, 4] of the averaged network, in [-1, 1]."""
-        given = {name: value.to(self.device) for name, value in pictures(self.config, batch).items()}
-        condition = self.average.encode(given, vector(self.config, samples, batch).to(self.device))
-        if self.config.kind == "bc":
-            return self.average.say(condition).clamp(-1, 1).cpu().numpy()
-        shape = batch.action.shape
-        noise = torch.from_numpy(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)).to(self.device)
-        actions = ddim(
-            lambda x, t: self.average.model(x, t, condition),
-            noise,
-            self.config.prediction,
-            self.config.sampler_steps,
-            self.alphas,
-        )
-        return actions.clamp(-1, 1).cpu().numpy()
+        noise = np.random.default_rng(seed).standard_normal(batch.action.shape, dtype=np.float32)
+        return actions(self.average, batch, samples, noise)
 
     @torch.no_grad()
     def examine(self, count: int, seed: int = 1) -> dict[str, Any]:
