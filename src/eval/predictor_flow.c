@@ -16,6 +16,8 @@ typedef struct flow_model {
     vipo_flow_controller_options controller;
     vipo_border border;
     bool crop_only; /* of the mask, only what the frames show */
+    char *weights;  /* of the flow method, NULL: it has none */
+    char fingerprint[VIPO_SETTINGS_HASH];
 } flow_model;
 
 typedef struct flow_session {
@@ -38,14 +40,14 @@ static vipo_status setting_name(vipo_setting_list *list, const char *key, const 
     return vipo_setting_choice(list, key, names, out, error);
 }
 
-static vipo_status read_settings(flow_model *model, vipo_setting_list *list, vipo_error *error)
+static vipo_status read_settings(flow_model *model, vipo_setting_list *list, bool weights, vipo_error *error)
 {
     vipo_motion_options *motion = &model->motion;
-    int method = 0, sampling = VIPO_MOTION_ROBUST, fit = VIPO_MOTION_LM;
+    int method = -1, sampling = VIPO_MOTION_ROBUST, fit = VIPO_MOTION_LM;
     VIPO_TRY(setting_name(list, "flow", vipo_flow_method_name, &method, error));
     VIPO_TRY(setting_name(list, "sampling", vipo_motion_sampling_name, &sampling, error));
     VIPO_TRY(setting_name(list, "fit", vipo_motion_fit_name, &fit, error));
-    model->flow.method = vipo_flow_method_name(method);
+    model->flow.method = method >= 0 ? vipo_flow_method_name(method) : weights ? "unimatch" : "dis";
     motion->sampling = (vipo_motion_sampling)sampling;
     motion->fit = (vipo_motion_fit)fit;
     /* As AVDC: frames on black, all of the mask. */
@@ -60,10 +62,26 @@ static vipo_status read_settings(flow_model *model, vipo_setting_list *list, vip
     return vipo_setting_double(list, "round-trip", 0, 1e3, &motion->round_trip, error);
 }
 
-static void flow_unload(void **model)
+static void flow_unload(void **data)
 {
-    free(*model);
-    *model = NULL;
+    flow_model *model = *data;
+    if (!model) return;
+    free(model->weights);
+    free(model);
+    *data = NULL;
+}
+
+static vipo_status read_weights(flow_model *model, const char *folder, vipo_error *error)
+{
+    if (!folder) return VIPO_OK;
+    if (strcmp(model->flow.method, "dis") == 0)
+        return vipo_fail(
+            error, VIPO_INVALID_ARGUMENT,
+            "flow=dis has no weights: --predictor-file is of --predictor-settings flow=unimatch");
+    model->weights = strdup(folder);
+    if (!model->weights) return vipo_fail_memory(error, strlen(folder) + 1, "a path");
+    model->flow.model = model->weights;
+    return vipo_fingerprint_folder(folder, model->fingerprint, error);
 }
 
 static vipo_status flow_load(void **out, const vipo_predictor_options *options, vipo_error *error)
@@ -78,10 +96,8 @@ static vipo_status flow_load(void **out, const vipo_predictor_options *options, 
     model->controller.plans = options->max_plans;
     model->controller.patience = options->patience;
     vipo_flow *flow = NULL;
-    vipo_status status = read_settings(model, options->settings, error);
-    if (!status && options->file)
-        status = vipo_fail(error, VIPO_INVALID_ARGUMENT,
-                           "flow=%s has no weights: --predictor-file is not used", model->flow.method);
+    vipo_status status = read_settings(model, options->settings, options->file != NULL, error);
+    if (!status) status = read_weights(model, options->file, error);
     /* Whether it can be had is told now, not when the first episode begins. */
     if (!status) status = vipo_flow_open(&flow, &model->flow, NULL, error);
     vipo_flow_close(&flow);
@@ -98,8 +114,10 @@ static vipo_status flow_describe(const void *data, json_t *into, vipo_error *err
         vipo_motion_sampling_name((int)motion->sampling), "fit", vipo_motion_fit_name((int)motion->fit),
         "border", borders[model->border], "crop-mask", model->crop_only, "samples", motion->samples, "tries",
         motion->tries, "threshold", motion->threshold, "round-trip", motion->round_trip);
-    const int failed = !object || json_object_update(into, object);
+    int failed = !object || json_object_update(into, object);
     json_decref(object);
+    if (!failed && model->weights)
+        failed = json_object_set_new(into, "flow_weights", json_string(model->fingerprint));
     return failed ? vipo_fail(error, VIPO_OUT_OF_MEMORY, "no memory for the settings of the flow policy")
                   : VIPO_OK;
 }
@@ -244,7 +262,7 @@ const vipo_predictor vipo_predictor_flow = {
     .name = "flow",
     .summary = "AVDC's: optical flow of the plan -> motion of the object -> subgoals",
     .needs = VIPO_NEEDS_FRAMES | VIPO_NEEDS_VIEW,
-    .settings = "flow=dis, fit=lm|reference, sampling=robust|avdc, "
+    .settings = "flow=dis|unimatch (its weights: --predictor-file), fit=lm|reference, sampling=robust|avdc, "
                 "border=picture|black, crop-mask=on|off, samples=N, tries=N, threshold=PX, round-trip=PX",
     .load = flow_load,
     .unload = flow_unload,

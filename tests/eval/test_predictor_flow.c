@@ -211,6 +211,21 @@ static void settings(void **state)
     assert_int_equal(json_integer_value(json_object_get(object, "tries")), 9);
     json_decref(object);
     p->unload(&model);
+    /* Weights are of unimatch, and it needs them. */
+    for (int file = 0; file < 2; file++) {
+        vipo_setting_list list;
+        assert_ok(vipo_setting_list_parse(&list, "--predictor-settings", file ? "flow=dis" : "flow=unimatch",
+                                          &error),
+                  &error);
+        const vipo_predictor_options options = {.file = file ? "nowhere" : NULL,
+                                                .settings = &list,
+                                                .threads = 1,
+                                                .patience = 200,
+                                                .max_plans = 6};
+        assert_true(p->load(&model, &options, &error) != VIPO_OK);
+        assert_non_null(strstr(error.message, file ? "--predictor-file" : "unimatch"));
+        assert_null(model);
+    }
     const char *const wrong[] = {"fit=least", "samples=1", "flow=magic", "tries=0"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         vipo_setting_list list;
