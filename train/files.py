@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TORCH_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "I32": torch.int32}
+TORCH_TYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64, "I32": torch.int32}
 NAMES = {dtype: name for name, dtype in TORCH_TYPES.items()}
 # BF16 has no NumPy type: its bits travel as 16-bit integers.
-BITS = {"F32": np.float32, "F16": np.float16, "BF16": np.int16, "I64": np.int64, "I32": np.int32}
+BITS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.int16, "I64": np.int64, "I32": np.int32}
 
 
 @contextmanager

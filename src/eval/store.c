@@ -212,6 +212,15 @@ static vipo_status check_owner(const vipo_store *store, bool *empty, vipo_error 
     return VIPO_OK;
 }
 
+/* The same, all of one moment: another process may be making the tables. */
+static vipo_status check_owner_now(const vipo_store *store, bool *empty, vipo_error *error)
+{
+    VIPO_TRY(run(store, "BEGIN", "read", error));
+    const vipo_status status = check_owner(store, empty, error);
+    sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    return status;
+}
+
 static vipo_status make_tables(const vipo_store *store, vipo_error *error)
 {
     char sql[SQL_ROOM];
@@ -271,7 +280,7 @@ static vipo_status open_to_read(vipo_store *store, vipo_error *error)
 {
     bool empty;
     if (open_in_turn(store) != SQLITE_OK) return store_fail(store, "read", error);
-    VIPO_TRY(check_owner(store, &empty, error));
+    VIPO_TRY(check_owner_now(store, &empty, error));
     if (empty) return vipo_fail(error, VIPO_FORMAT, "%s: holds no results", store->path);
     return VIPO_OK;
 }
@@ -282,7 +291,7 @@ static vipo_status open_to_write(vipo_store *store, vipo_error *error)
     int code = sqlite3_open_v2(store->path, &store->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
     if (code != SQLITE_OK) return store_fail(store, "write", error);
     sqlite3_busy_timeout(store->db, BUSY_MILLISECONDS);
-    VIPO_TRY(check_owner(store, &empty, error));
+    VIPO_TRY(check_owner_now(store, &empty, error));
     VIPO_TRY(run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", "write", error));
     return empty ? make_tables(store, error) : VIPO_OK;
 }

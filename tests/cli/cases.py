@@ -588,7 +588,7 @@ case("convert", "neither preset nor config", "convert -c {checkpoint} -o out", c
 case("convert", "preset and config", SQUARE + " --preset mw -o out", code=2, err="one of --preset NAME and --config FILE")
 case("convert", "no checkpoint", "convert --preset mw -o out", code=2, err="--checkpoint FILE is missing")
 case("convert", "no destination", SQUARE, code=2, err="--out DIR is missing")
-case("convert", "unknown format", SQUARE + " --from onnx -o out", code=2, err="expected avdc, safetensors or gcp")
+case("convert", "unknown format", SQUARE + " --from onnx -o out", code=2, err="expected avdc, safetensors, gcp or unimatch")
 case("convert", "unknown preset", "convert -c {checkpoint} --preset mars -o out", code=2, err="expected mw, thor or bridge")
 case("convert", "unknown type", SQUARE + " --dtype f8 -o out", code=2, err="expected f32, f16 or bf16")
 case("convert", "another model's sizes", "convert -c {checkpoint} --preset mw -o out", code=1,

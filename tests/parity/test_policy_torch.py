@@ -13,16 +13,17 @@ import subprocess
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(TESTS, "cli"), os.path.join(TESTS, "support")]
+import debian_python  # noqa: E402
 import harness  # noqa: E402
 from policies import CLONING, SMALL, changed, condition_of, write_policy  # noqa: E402
 
 try:
     import torch
     import torch.nn.functional as F
-except ImportError:
-    print("skipped: PyTorch is not installed")
-    sys.exit(77)
+except ImportError as error:
+    debian_python.missing(error)
 
 BOUND = 2e-5
 CASES = {

@@ -13,17 +13,15 @@ import tempfile
 import time
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DEBIAN = "/usr/bin/python3"
-sys.path.insert(0, SOURCE)
+sys.path[:0] = [SOURCE, os.path.join(SOURCE, "tests", "support")]
+import debian_python  # noqa: E402
+
 try:
     import av
     import numpy as np
     import torch
 except ImportError as problem:
-    if os.path.realpath(sys.executable) != os.path.realpath(DEBIAN) and os.path.exists(DEBIAN):
-        os.execv(DEBIAN, [DEBIAN, "-B"] + sys.argv)
-    print("skipped: %s (scripts/setup.sh test)" % problem)
-    sys.exit(77)
+    debian_python.missing("%s (scripts/setup.sh test)" % problem)
 
 from train import dataset, evaluate, export, fast, files, measures, model, presets, text, tokenizer, video  # noqa: E402
 from train.avdc.unet import UNet3D, VideoDenoiser  # noqa: E402
