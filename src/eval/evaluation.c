@@ -379,8 +379,9 @@ vipo_status vipo_evaluation_init(vipo_evaluation *out, const vipo_eval_options *
     VIPO_TRY(choose_plan(out, error));
     share_threads(out, processes);
     VIPO_TRY(load_predictor(out, error));
-    if (out->plan != VIPO_PLAN_NONE)
-        VIPO_TRY(vipo_frame_format_init(&out->format, options->model, options->plan_frames, error));
+    /* without plans too: a policy that looks at pictures sees the part that a plan would show */
+    const char *const frames_of = out->plan != VIPO_PLAN_NONE ? options->model : NULL;
+    VIPO_TRY(vipo_frame_format_init(&out->format, frames_of, options->plan_frames, error));
     if (out->plan == VIPO_PLAN_MODEL) VIPO_TRY(fingerprint_model(out, error));
     VIPO_TRY(make_variants(out, error));
     const double jobs = (double)out->n_tasks * options->seeds * out->n_cameras * out->n_variants;

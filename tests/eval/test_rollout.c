@@ -260,6 +260,31 @@ static void test_jobs(void **state)
     vipo_evaluation_release(&e);
 }
 
+/* A policy that looks at pictures and needs no plan is told which part of them a plan would show. */
+static void test_no_plan(void **state)
+{
+    (void)state;
+    static const vipo_predictor looker = {.name = "looker",
+                                          .summary = "looks",
+                                          .needs = VIPO_NEEDS_PICTURE,
+                                          .open = open_session,
+                                          .close = close_session,
+                                          .reset = reset,
+                                          .wants_picture = now_and_then,
+                                          .act = act};
+    vipo_evaluation e;
+    diary d = {0};
+    the_diary = &d;
+    vipo_eval_options options = cheap();
+    init(&e, &options, &looker);
+    const vipo_record record = run_one(&e, 4);
+    assert_true(record.success);
+    assert_int_equal(record.plans, 0);
+    assert_int_equal(d.picture_steps, (d.acts + 39) / 40);
+    assert_true(d.crop.y == 56 && d.crop.x == 96 && d.crop.height == 128 && d.crop.width == 128);
+    vipo_evaluation_release(&e);
+}
+
 /* What a plan by the simulator's own future looks like to a policy, and AVDC's rule of replanning. */
 static void test_plans(void **state)
 {
@@ -551,9 +576,9 @@ int main(void)
 {
     if (!vipo_sim_mujoco_version()) return 77;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pure),     cmocka_unit_test(test_jobs),     cmocka_unit_test(test_plans),
-        cmocka_unit_test(test_ahead),    cmocka_unit_test(test_model),    cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_refusals), cmocka_unit_test(test_geometry),
+        cmocka_unit_test(test_pure),     cmocka_unit_test(test_jobs),     cmocka_unit_test(test_no_plan),
+        cmocka_unit_test(test_plans),    cmocka_unit_test(test_ahead),    cmocka_unit_test(test_model),
+        cmocka_unit_test(test_failures), cmocka_unit_test(test_refusals), cmocka_unit_test(test_geometry),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
