@@ -1,11 +1,11 @@
 /* Policies from pictures (vipo/action.h): "goal" takes each imagined frame in turn as a goal and asks a goal-conditioned policy
  * how to get there (Luo and Du 2024, "Grounding Video Models to Actions through Goal Conditioned Exploration"); "bc" is the
  * baseline without imagined frames, behaviour cloning. Both see the part of the picture that a plan shows. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "eval/predictor.h"
+#include "eval/scene_frames.h"
 #include "eval/settings.h"
 #include "media/resize.h"
 #include "vipo/action.h"
@@ -234,29 +234,12 @@ static vipo_status fit(vipo_image *picture, const vipo_goal_policy_info *info, f
     return VIPO_OK;
 }
 
-static vipo_status new_picture(vipo_image *out, int height, int width, vipo_error *error)
-{
-    const size_t size = (size_t)height * (size_t)width * 3;
-    *out = (vipo_image){malloc(size), height, width};
-    return out->data ? VIPO_OK : vipo_fail_memory(error, size, "a picture");
-}
-
 /* Imagined frame i as a goal. */
 static vipo_status fit_frame(const vipo_imagined *imagined, int i, const vipo_goal_policy_info *info,
                              float *out, vipo_error *error)
 {
     vipo_image picture;
-    VIPO_TRY(new_picture(&picture, imagined->frame_height, imagined->frame_width, error));
-    const size_t size = (size_t)picture.height * (size_t)picture.width * 3;
-    const float *x = imagined->frames + (size_t)i * size;
-    for (size_t j = 0; j < size; j++) {
-        if (!isfinite(x[j])) {
-            vipo_image_free(&picture);
-            return vipo_fail(error, VIPO_NUMERIC, "frame %d of plan %d has a number that is not finite", i,
-                             imagined->number);
-        }
-        picture.data[j] = (uint8_t)(255 * (x[j] < 0 ? 0 : x[j] > 1 ? 1 : x[j]) + .5F);
-    }
+    VIPO_TRY(vipo_frame_picture(imagined, i, .5F, &picture, error));
     return fit(&picture, info, out, error);
 }
 
@@ -265,8 +248,9 @@ static vipo_status fit_picture(const goal_session *session, const uint8_t *pictu
 {
     const vipo_crop *crop = &session->crop;
     const size_t row = (size_t)crop->width * 3;
-    vipo_image seen;
-    VIPO_TRY(new_picture(&seen, crop->height, crop->width, error));
+    const size_t size = (size_t)crop->height * row;
+    vipo_image seen = {malloc(size), crop->height, crop->width};
+    if (!seen.data) return vipo_fail_memory(error, size, "a picture");
     for (int y = 0; y < crop->height; y++)
         memcpy(seen.data + (size_t)y * row,
                picture + ((size_t)(crop->y + y) * (size_t)session->picture_width + (size_t)crop->x) * 3, row);

@@ -6,8 +6,8 @@
 
 #include "media/resize.h"
 
-/* Frame i at its own size. */
-static vipo_status frame_picture(const vipo_imagined *imagined, int i, vipo_image *out, vipo_error *error)
+vipo_status vipo_frame_picture(const vipo_imagined *imagined, int i, float up, vipo_image *out,
+                               vipo_error *error)
 {
     const size_t size = (size_t)imagined->frame_height * (size_t)imagined->frame_width * 3;
     const float *x = imagined->frames + (size_t)i * size;
@@ -19,7 +19,7 @@ static vipo_status frame_picture(const vipo_imagined *imagined, int i, vipo_imag
             return vipo_fail(error, VIPO_NUMERIC, "frame %d of plan %d has a number that is not finite", i,
                              imagined->number);
         }
-        out->data[j] = (uint8_t)(255 * (x[j] < 0 ? 0 : x[j] > 1 ? 1 : x[j]));
+        out->data[j] = (uint8_t)(255 * (x[j] < 0 ? 0 : x[j] > 1 ? 1 : x[j]) + up);
     }
     return VIPO_OK;
 }
@@ -31,7 +31,7 @@ static vipo_status scene_picture(const vipo_imagined *imagined, int i, vipo_bord
     const vipo_crop *crop = &imagined->crop;
     const size_t size = (size_t)view->height * (size_t)view->width * 3;
     vipo_image frame, fitting = {0};
-    VIPO_TRY(frame_picture(imagined, i, &frame, error));
+    VIPO_TRY(vipo_frame_picture(imagined, i, 0, &frame, error));
     vipo_status status = VIPO_OK;
     if (frame.height == crop->height && frame.width == crop->width) {
         fitting = frame;

@@ -1,9 +1,14 @@
-/* Plan frames put back into the picture that they were cut from. */
+/* Plan frames as pictures, by themselves or put back into the picture that they were cut from. */
 #ifndef VIPO_EVAL_SCENE_FRAMES_H
 #define VIPO_EVAL_SCENE_FRAMES_H
 
 #include "eval/predictor.h"
 #include "vipo/vipo.h"
+
+/* Frame i at its own size, 8 bit: 255 x + up, cut to a whole number (up = .5: to the nearest); what lies outside [0,1] becomes 0
+ * or 255. The caller frees *out. VIPO_NUMERIC for a number that is not finite. */
+vipo_status vipo_frame_picture(const vipo_imagined *imagined, int i, float up, vipo_image *out,
+                               vipo_error *error);
 
 /* What is around a frame. */
 typedef enum vipo_border {
