@@ -210,10 +210,18 @@ class Examples:
     """The endless list of training examples.
 
     shift: largest displacement of the window, in pixels of the crop. first_frame: share of examples from the first
-    frame, where plans begin. no_text: share of examples without text, for guidance."""
+    frame, where plans begin. no_text: share of examples without text, for guidance. task_weight: how frequent a task
+    is, 1 where it is not named."""
 
     def __init__(
-        self, dataset: Dataset, clips: list[Clip], seed: int, shift: int, first_frame: float, no_text: float
+        self,
+        dataset: Dataset,
+        clips: list[Clip],
+        seed: int,
+        shift: int,
+        first_frame: float,
+        no_text: float,
+        task_weight: dict[str, float] | None = None,
     ) -> None:
         self.dataset, self.seed, self.shift = dataset, seed, shift
         self.first_frame, self.no_text = first_frame, no_text
@@ -221,11 +229,21 @@ class Examples:
         for clip in clips:
             self.by_task.setdefault(clip.task, []).append(clip)
         self.tasks = sorted(self.by_task)
+        for task in task_weight or {}:
+            if task not in self.by_task:
+                raise ValueError(f"task '{task}' to weight is not in the data, there are {', '.join(self.tasks)}")
+        weights = np.array([(task_weight or {}).get(task, 1.0) for task in self.tasks])
+        self.bounds = weights.cumsum() / weights.sum() if task_weight else None
+
+    def _task(self, rng: np.random.Generator) -> str:
+        if self.bounds is None:
+            return self.tasks[int(rng.integers(len(self.tasks)))]
+        return self.tasks[min(int(np.searchsorted(self.bounds, rng.random(), side="right")), len(self.tasks) - 1)]
 
     def one(self, index: int, view: View) -> tuple[np.ndarray, str | None]:
-        """uint8 [1+frames][size][size][3] and its text, None: without. Every task is as frequent as every other."""
+        """uint8 [1+frames][size][size][3] and its text, None: without."""
         rng = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, index]))
-        own = self.by_task[self.tasks[int(rng.integers(len(self.tasks)))]]
+        own = self.by_task[self._task(rng)]
         clip = own[int(rng.integers(len(own)))]
         start = 0 if rng.random() < self.first_frame else int(rng.integers(clip.count))
         dy, dx = (int(v) for v in rng.integers(-self.shift, self.shift + 1, 2))

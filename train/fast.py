@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import native
 from .avdc.unet import AttentionBlock, Downsample, FactorisedConv, ResBlock, UNet3D, Upsample, timestep_embedding
 
 # A map is a tensor [batch * frames, channels, height, width] in channels-last memory.
@@ -69,11 +70,16 @@ def affine(centred: Tensor, scale: Tensor, gain: Tensor, bias: Tensor) -> Tensor
     return torch.addcmul(bias.to(kind), centred, (scale * gain).to(kind))
 
 
-def norm_silu(x: Tensor, norm: nn.GroupNorm, batch: int) -> Tensor:
-    """Statistics over all frames of a sample."""
+def norm_silu(x: Tensor, norm: nn.GroupNorm, batch: int, added: Tensor | None = None) -> Tensor:
+    """SiLU(GroupNorm(x + added)), added [batch][c]. Statistics over all frames of a sample."""
     n, c, h, w = x.shape
     rows = x.permute(0, 2, 3, 1).reshape(batch, n // batch * h * w, c)
-    y = NormSilu.apply(rows, norm.weight, norm.bias, norm.num_groups, norm.eps)
+    if native.usable(rows):
+        y = native.NormSilu.apply(rows, added, norm.weight, norm.bias, norm.num_groups, norm.eps)
+    else:
+        if added is not None:
+            rows = rows + added[:, None].to(rows.dtype)
+        y = NormSilu.apply(rows, norm.weight, norm.bias, norm.num_groups, norm.eps)
     return y.reshape(n, h, w, c).permute(0, 3, 1, 2)
 
 
@@ -90,10 +96,8 @@ def conv(x: Tensor, pair: FactorisedConv, batch: int) -> Tensor:
 
 
 def res_block(x: Tensor, emb: Tensor, block: ResBlock, batch: int) -> Tensor:
-    added = block.emb_layers(emb).repeat_interleave(x.shape[0] // batch, dim=0)[:, :, None, None]
     h = conv(norm_silu(x, block.in_layers[0], batch), block.in_layers[2], batch)
-    h = h + added.to(h.dtype)
-    h = conv(norm_silu(h, block.out_layers[0], batch), block.out_layers[3], batch)
+    h = conv(norm_silu(h, block.out_layers[0], batch, block.emb_layers(emb)), block.out_layers[3], batch)
     skip = block.skip_connection
     return h + (conv(x, skip, batch) if isinstance(skip, FactorisedConv) else x)
 
@@ -106,9 +110,9 @@ def attention(x: Tensor, block: AttentionBlock) -> Tensor:
     d = block.attention.head_channels
     qkv = F.linear(tokens, block.qkv.weight[:, :, 0], block.qkv.bias)
     q, k, v = qkv.reshape(n, h * w, c // d, 3, d).permute(3, 0, 2, 1, 4)
-    if hasattr(F, "scaled_dot_product_attention"):
+    if x.device.type != "cpu" and hasattr(F, "scaled_dot_product_attention"):
         y = F.scaled_dot_product_attention(q, k, v)
-    else:  # PyTorch 1.13
+    else:  # on a processor its backward is several times slower than that of two products
         y = (q * d**-0.5 @ k.transpose(2, 3)).softmax(dim=-1).to(v.dtype) @ v
     y = F.linear(y.transpose(1, 2).reshape(n, h * w, c), block.proj_out.weight[:, :, 0], block.proj_out.bias)
     return x + y.reshape(n, h, w, c).permute(0, 3, 1, 2)

@@ -44,9 +44,11 @@ class Settings:
     no_text: float = 0.1
     clip: float = 1.0
     precision: str = "bf16"
+    weighting: str = "min-snr"  # of the timesteps' losses (Schedule.weights)
+    task_weight: dict[str, float] | None = None  # how frequent a task is; 1 where it is not named
 
 
-GOES_ON = ("stages", "lr", "task_lr_scale", "anchor", "ema", "clip", "precision")
+GOES_ON = ("weighting", "stages", "lr", "task_lr_scale", "anchor", "ema", "clip", "precision")
 
 
 def load_weights(unet: UNet3D, folder: str | Path, skip_task: bool, texts: list[str]) -> None:
@@ -84,6 +86,7 @@ class Trainer:
         self.unet = UNet3D(preset.unet).to(device)
         self.unet.task_attnpool.load_state_dict(path.resampler.state_dict())
         self.schedule = Schedule().to(device)
+        self.weight = self.schedule.weights(settings.weighting)
         corpus = dataset.corpus
         self.texts: list[str | None] = [t for task in corpus.tasks for t in corpus.texts[task]] + [None]
         self.row = {text: row for row, text in enumerate(self.texts)}
@@ -92,8 +95,9 @@ class Trainer:
             self.initial = path(self.texts).to(device)
         self.train_clips, self.test_clips = dataset.split(settings.held_out)
         self.examples = Examples(
-            dataset, self.train_clips, settings.seed, settings.shift, settings.first_frame, settings.no_text
-        )
+            dataset, self.train_clips, settings.seed, settings.shift, settings.first_frame, settings.no_text,
+            settings.task_weight,
+        )  # fmt: skip
         task = [p for n, p in self.unet.named_parameters() if n.startswith(TASK)]
         rest = [p for n, p in self.unet.named_parameters() if not n.startswith(TASK)]
         for p in task:
@@ -219,7 +223,7 @@ class Trainer:
         with self._autocast():
             v = self.forward(a * x0 + s * noise, cond, t, table[rows])
         error = (v.float() - (a * noise - s * x0)).square().flatten(1).mean(dim=1)
-        loss = (error * self.schedule.loss_weight[t]).mean()
+        loss = (error * self.weight[t]).mean()
         if self.settings.task_lr_scale > 0:
             loss = loss + self.settings.anchor * (table - self.initial).square().mean()
         return loss, error.detach().mean()

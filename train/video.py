@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from . import state
+from .avdc.diffusion import WEIGHTINGS
 from .console import Progress, device_named, duration, run
 from .dataset import Dataset, open_dataset
 from .files import read_json, write_json, write_text
@@ -52,6 +53,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--ema", type=float, default=0.999, help="decay of the running mean")
     add("--no-text", type=float, default=0.1, help="share of examples without text")
     add("--first-frame", type=float, default=0.25, help="share of examples that begin at the first frame")
+    add("--task-weight", metavar="TASK=N,...", help="how frequent these tasks are, all others 1")
+    add("--weighting", choices=WEIGHTINGS, default="min-snr", help="of the timesteps' losses: AVDC's; more for the noisiest; all equal")
     add("--shift", type=int, help="largest shift of the crop in pixels")
     add("--held-out", type=int, default=2, help="episodes of each task for testing only")
     add("--seed", type=int, default=0)
@@ -66,6 +69,22 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--validate-clips", type=int, default=33)
     add("--quiet", action="store_true")
     return parser.parse_args(arguments)
+
+
+def task_weights(text: str | None) -> dict[str, float] | None:
+    """'faucet-open=2,faucet-close=2'"""
+    if not text:
+        return None
+    weights = {}
+    for part in text.split(","):
+        task, _, number = part.partition("=")
+        try:
+            weights[task] = float(number)
+        except ValueError:
+            weights[task] = 0.0
+        if not 0 < weights[task] < 1e6:
+            raise ValueError(f"--task-weight '{part}': expected TASK=N, N more than 0")
+    return weights
 
 
 def settings_of(options: argparse.Namespace, preset: Preset) -> Settings:
@@ -87,7 +106,8 @@ def settings_of(options: argparse.Namespace, preset: Preset) -> Settings:
     stages = parse_stages(options.stages) if options.stages else preset.stages
     return Settings(
         stages, lr, options.task_lr_scale, options.anchor, options.ema, options.seed, options.held_out, shift,
-        options.first_frame, options.no_text, precision=options.precision,
+        options.first_frame, options.no_text, precision=options.precision, weighting=options.weighting,
+        task_weight=task_weights(options.task_weight),
     )  # fmt: skip
 
 

@@ -23,7 +23,8 @@ try:
 except ImportError as problem:
     debian_python.missing("%s (scripts/setup.sh test)" % problem)
 
-from train import dataset, evaluate, export, fast, files, measures, model, presets, text, tokenizer, video  # noqa: E402
+from train import dataset, evaluate, export, fast, files, measures, model, native, presets, text, tokenizer, video  # noqa: E402
+from train.avdc.diffusion import Schedule  # noqa: E402
 from train.avdc.unet import UNet3D, VideoDenoiser  # noqa: E402
 
 SIZE, FRAMES = 32, 20
@@ -102,6 +103,8 @@ def check_examples(data):
     assert np.array_equal(whole[0][30:], again[0]) and whole[1][30:] == again[1]
     assert whole[0].shape == (40, 8, 16, 16, 3) and 4 <= whole[1].count(None) <= 20
     assert set(whole[1]) - {None} <= {t for texts, _ in TEXTS.values() for t in texts}
+    rare = dataset.Examples(data, train, 5, 3, 0.25, 0.0, {"door-open": 0.25}).batch(0, 200, view)[1]
+    assert 20 <= sum(t in TEXTS["door-open"][0] for t in rare) <= 60  # a fifth of 200
     pictures = data.frames[:1]
     moved = dataset.window(pictures, 32, 0, 3)
     assert np.array_equal(moved[:, :, :29], pictures[:, :, 3:]) and (moved[:, :, 29:] == pictures[:, :, 31:]).all()
@@ -110,7 +113,7 @@ def check_examples(data):
 
 
 def check_network():
-    """The UNet without copies is the UNet, forward and backward; the group norm's own backward is right."""
+    """The UNet without copies is the UNet, forward and backward; the group norm's own backward is right, in C as in PyTorch."""
     torch.manual_seed(0)
     x = torch.randn(2, 48, 8, dtype=torch.double, requires_grad=True)
     gain, bias = (torch.randn(8, dtype=torch.double, requires_grad=True) for _ in range(2))
@@ -122,17 +125,63 @@ def check_network():
     video, cond, t, task = torch.randn(2, 7, 16, 16, 3), torch.rand(2, 16, 16, 3), torch.tensor([3, 80]), torch.randn(2, 128)
     results = []
     for forward in (lambda: VideoDenoiser(unet)(video.permute(0, 1, 4, 2, 3), cond.permute(0, 3, 1, 2), t, task=task).permute(0, 1, 3, 4, 2),
-                    lambda: fast.forward(unet, video, cond, t, task)):
+                    lambda: fast.forward(unet, video, cond, t, task), lambda: without_native(lambda: fast.forward(unet, video, cond, t, task))):
         unet.zero_grad()
         v = forward()
         v.square().mean().backward()
         results.append((v.detach(), {n: p.grad.clone() for n, p in unet.named_parameters() if p.grad is not None}))
-    (v, gradients), (fast_v, fast_gradients) = results
-    assert (v - fast_v).norm() < 2e-5 * v.norm() and gradients.keys() == fast_gradients.keys()
+    v, gradients = results[0]
     largest = max(g.norm() for g in gradients.values())
-    worst = max(float((g - fast_gradients[n]).norm() / largest) for n, g in gradients.items())
-    print("v apart by %.1e, gradients by %.1e" % ((v - fast_v).norm() / v.norm(), worst))
-    assert worst < 2e-5
+    for fast_v, fast_gradients in results[1:]:
+        assert (v - fast_v).norm() < 2e-5 * v.norm() and gradients.keys() == fast_gradients.keys()
+        worst = max(float((g - fast_gradients[n]).norm() / largest) for n, g in gradients.items())
+        print("v apart by %.1e, gradients by %.1e" % ((v - fast_v).norm() / v.norm(), worst))
+        assert worst < 2e-5
+
+
+def without_native(call):
+    """As where there is no compiler."""
+    usable, native.usable = native.usable, lambda x: False
+    try:
+        return call()
+    finally:
+        native.usable = usable
+
+
+def check_native():
+    """norm_silu.c beside PyTorch in double, for more rows than a chunk has and for both types; ungainly shapes."""
+    if native.library() is None:
+        print("norm_silu.c: no compiler, not tested")
+        return
+    torch.manual_seed(0)
+    for kind, most in ((torch.float32, 2e-6), (torch.bfloat16, 4e-3)):
+        for b, n, c, groups, with_e in ((2, 3000, 64, 32, True), (1, 1, 6, 2, True), (3, 517, 33, 11, False)):
+            x, e = (torch.randn(b, n, c) * 2 + 1).to(kind), torch.randn(b, c) if with_e else None
+            gain, bias, dy = torch.randn(c), torch.randn(c), torch.randn(b, n, c).to(kind)
+
+            def reference(x, e, gain, bias):
+                whole = x.double() if e is None else x.double() + e.double()[:, None]
+                normed = torch.nn.functional.group_norm(whole.permute(0, 2, 1), groups, gain.double(), bias.double(), 1e-5)
+                return torch.nn.functional.silu(normed).permute(0, 2, 1)
+
+            results = []
+            for function in (reference, lambda *a: native.NormSilu.apply(*a, groups, 1e-5)):
+                values = [v if v is None else v.clone().requires_grad_() for v in (x, e, gain, bias)]
+                y = function(*values)
+                y.backward(dy.to(y.dtype))
+                results.append([y.detach(), *(v.grad for v in values if v is not None)])
+            scale = max(float(r.norm()) for r in results[0][1:])
+            for i, (a, b_) in enumerate(zip(*results)):
+                apart = float((a.double() - b_.double()).norm()) / (float(a.norm()) if i == 0 else scale)
+                assert apart < most, (kind, (b, n, c), i, apart)
+
+
+def check_weighting():
+    """At the noisiest times AVDC's weights vanish, the others do not; at the cleanest all but "v" do."""
+    schedule = Schedule()
+    avdc, floored, flat = (schedule.weights(name) for name in ("min-snr", "min-snr+1", "v"))
+    assert avdc[99] < 1e-3 and floored[99] > 0.99 and (flat == 1).all() and floored[0] < 0.01
+    assert ((floored - avdc) * (schedule.snr + 1) - 1).abs().max() < 1e-3
 
 
 # ---- a training -------------------------------------------------------------------------------------------------
@@ -241,6 +290,8 @@ def check_refusals(folder, data, run, arguments):
     refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--stages", "16:5"], "16:5", "SIZE:STEPSxBATCH")
     refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--stages", "12:5x2"], "size 12", "divisor")
     refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--device", "abacus"], "abacus", "cpu")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--task-weight", "door-open"], "door-open", "TASK=N")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--task-weight", "sit=2"], "'sit'", "door-open")
     refused(text.main, ["--data", data, "--preset", "tiny", "--out", run + "3", "--steps", "0"], "--steps 0")
     refused(export.main, ["--run", folder, "--data", data, "--out", run + "3"], "config.json")
     os.truncate(os.path.join(run, "checkpoint.pt"), 5000)
@@ -253,6 +304,8 @@ def main():
     vipo = os.path.abspath(sys.argv[1])
     check_tokenizer(vipo)
     check_network()
+    check_native()
+    check_weighting()
     with tempfile.TemporaryDirectory() as folder:
         data = os.path.join(folder, "data")
         make_data(data)

@@ -17,6 +17,7 @@ Denoiser = Callable[[Tensor, Tensor], Tensor]  # v(x [b, ...], t [b])
 COSINE_OFFSET = 0.008
 BETA_MAX = 0.999
 MIN_SNR_GAMMA = 5.0
+WEIGHTINGS = ("min-snr", "min-snr+1", "v")
 
 
 class Schedule(nn.Module):
@@ -46,9 +47,22 @@ class Schedule(nn.Module):
             "posterior_mean_coef1": betas * abar_prev.sqrt() / (1 - abar),
             "posterior_mean_coef2": (1 - abar_prev) * (1 - betas).sqrt() / (1 - abar),
             "loss_weight": snr.clamp(max=MIN_SNR_GAMMA) / (snr + 1),
+            "snr": snr,
         }
         for name, value in values.items():
             self.register_buffer(name, value.to(dtype))
+
+    def weights(self, name: str) -> Tensor:
+        """Of the squared error of v at each timestep. "min-snr": AVDC's (Hang et al. 2023), which is near 0 for the
+        noisiest times, where only the text can tell what will happen. "min-snr+1" has the same share of a clean video
+        and at least 1 in terms of v: (min(snr, gamma) + 1) / (snr + 1). "v": all 1 (SNR + 1 of Salimans & Ho 2022)."""
+        if name == "min-snr":
+            return self.loss_weight
+        if name == "min-snr+1":
+            return (self.snr.clamp(max=MIN_SNR_GAMMA) + 1) / (self.snr + 1)
+        if name == "v":
+            return torch.ones_like(self.snr)
+        raise ValueError(f"weighting '{name}' is unknown, expected one of {', '.join(WEIGHTINGS)}")
 
     def signal_noise(self, t: int) -> tuple[float, float]:
         """(a_t, s_t); t = -1 is the clean video."""
