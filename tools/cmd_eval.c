@@ -12,7 +12,7 @@ enum { MAX_NAMES = 16 };
 
 typedef struct eval_command_options {
     common_options common;
-    const char *out, *suite, *tasks, *cameras, *profile, *shard, *samplers, *compute, *assets, *gl;
+    const char *out, *suite, *tasks, *cameras, *profile, *shard, *samplers, *compute;
     bool half_weights;
     vipo_sampler_options sampler;
     vipo_eval_options eval;
@@ -180,22 +180,6 @@ static const option picture_options[] = {
      .min = 1,
      .max = VIPO_SIM_MAX_STEPS,
      .help = "from picture to picture of the film"},
-    {.name = "shadow-size",
-     .placeholder = "N",
-     .kind = OPTION_INT,
-     .offset = AT(eval.sim.shadow_size),
-     .min = -1,
-     .max = 16384,
-     .default_text = "as authored, 4096",
-     .help = "pixels of a shadow map; -1: no shadows"},
-    {.name = "multisamples",
-     .placeholder = "N",
-     .kind = OPTION_INT,
-     .offset = AT(eval.sim.multisamples),
-     .min = -1,
-     .max = 16,
-     .default_text = "as authored, 4",
-     .help = "samples per pixel; -1: one"},
     {0},
 };
 static const option work_options[] = {
@@ -219,19 +203,6 @@ static const option work_options[] = {
      .kind = OPTION_FLAG,
      .offset = AT(half_weights),
      .help = "keep weights of low resolutions as 16-bit floats"},
-    {.name = "gl",
-     .placeholder = "NAME",
-     .kind = OPTION_STRING,
-     .offset = AT(gl),
-     .choice = vipo_sim_gl_name,
-     .default_text = "$VIPO_GL, else the first that works",
-     .help = "OpenGL without a screen: egl or osmesa"},
-    {.name = "assets",
-     .placeholder = "DIR",
-     .kind = OPTION_STRING,
-     .offset = AT(assets),
-     .default_text = "$VIPO_METAWORLD_ASSETS, else as set up",
-     .help = "Meta-World's models"},
     {0},
 };
 static const option_group groups[] = {
@@ -241,7 +212,10 @@ static const option_group groups[] = {
     {"Sampling", sampler_option_table, AT(sampler)},
     {"Draft-and-target sampling", draft_target_option_table, AT(sampler)},
     {"Pictures", picture_options, 0},
+    {"", sim_picture_options, AT(eval.sim)},
     {"Work", work_options, 0},
+    {"", sim_gl_options, AT(eval.sim)},
+    {"", sim_assets_options, AT(eval.sim)},
     {"Common", common_option_table, AT(common)},
     {0},
 };
@@ -454,8 +428,6 @@ static int run_lists(tool *t, eval_command_options *options, char *tasks, char *
         eval->n_cameras = sim_split_names(cameras, camera_names, MAX_NAMES);
         eval->cameras = camera_names;
     }
-    eval->sim.assets = options->assets;
-    eval->sim.gl = options->gl;
     eval->model_options.compute = options->compute;
     eval->model_options.half_weights = options->half_weights;
     eval->threads = t->common->threads;

@@ -10,7 +10,7 @@ enum { MAX_NAMES = 16 };
 
 typedef struct collect_options {
     common_options common;
-    const char *out, *tasks, *cameras, *size, *picture, *profile, *assets, *gl;
+    const char *out, *tasks, *cameras, *size, *picture, *profile;
     vipo_sim_collect_options set;
 } collect_options;
 
@@ -120,21 +120,6 @@ static const option picture_options[] = {
      .kind = OPTION_FLAG,
      .offset = AT(set.lossless),
      .help = "the very pixels, at many times the size"},
-    {.name = "shadow-size",
-     .placeholder = "N",
-     .kind = OPTION_INT,
-     .offset = AT(set.sim.shadow_size),
-     .min = -1,
-     .max = 16384,
-     .help = "pixels of a shadow map; 0: as authored, 4096; -1: no shadows"},
-    {.name = "multisamples",
-     .placeholder = "N",
-     .kind = OPTION_INT,
-     .offset = AT(set.sim.multisamples),
-     .min = -1,
-     .max = 16,
-     .default_text = "as authored, 4",
-     .help = "samples per pixel; -1: one"},
     {0},
 };
 static const option work_options[] = {
@@ -147,25 +132,15 @@ static const option work_options[] = {
      .max = 256,
      .default_text = "one per core",
      .help = "environments at a time; the files do not depend on it"},
-    {.name = "gl",
-     .placeholder = "NAME",
-     .kind = OPTION_STRING,
-     .offset = AT(gl),
-     .choice = vipo_sim_gl_name,
-     .default_text = "$VIPO_GL, else the first that works",
-     .help = "OpenGL without a screen: egl or osmesa"},
-    {.name = "assets",
-     .placeholder = "DIR",
-     .kind = OPTION_STRING,
-     .offset = AT(assets),
-     .default_text = "$VIPO_METAWORLD_ASSETS, else as set up",
-     .help = "Meta-World's models"},
     {0},
 };
 static const option_group groups[] = {
     {"Data set", what_options, 0},
     {"Pictures", picture_options, 0},
+    {"", sim_picture_options, AT(set.sim)},
     {"Work", work_options, 0},
+    {"", sim_gl_options, AT(set.sim)},
+    {"", sim_assets_options, AT(set.sim)},
     {"Common", common_option_table, AT(common)},
     {0},
 };
@@ -234,8 +209,6 @@ static int run_lists(tool *t, collect_options *options, char *tasks, char *camer
         set->n_cameras = sim_split_names(cameras, camera_names, MAX_NAMES);
         set->cameras = camera_names;
     }
-    set->sim.assets = options->assets;
-    set->sim.gl = options->gl;
     set->callbacks = tool_callbacks(t);
     vipo_error error = {0};
     vipo_sim_collect_result r;

@@ -26,6 +26,7 @@ static const option own_options[] = {
 };
 static const option_group groups[] = {
     {"Scene", sim_scene_options, AT(inputs)},
+    {"", sim_assets_options, AT(inputs.sim)},
     {"Episodes", own_options, 0},
     {"Common", common_option_table, AT(common)},
     {0},

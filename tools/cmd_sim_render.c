@@ -79,9 +79,11 @@ static const option output_options[] = {
 };
 static const option_group groups[] = {
     {"Scene", sim_scene_options, AT(inputs)},
+    {"", sim_assets_options, AT(inputs.sim)},
     {"", step_options, 0},
     {"Camera", own_options, 0},
-    {"", sim_picture_options, AT(inputs)},
+    {"", sim_gl_options, AT(inputs.sim)},
+    {"", sim_picture_options, AT(inputs.sim)},
     {"Output", output_options, 0},
     {"Common", common_option_table, AT(common)},
     {0},

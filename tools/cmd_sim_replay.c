@@ -33,16 +33,14 @@ static const option own_options[] = {
      .choice = vipo_sim_profile_name,
      .default_text = "farama-v3",
      .help = "of the recording: farama-v3 or avdc-v2"},
-    {.name = "assets",
-     .placeholder = "DIR",
-     .kind = OPTION_STRING,
-     .offset = AT(inputs.assets),
-     .default_text = "$VIPO_METAWORLD_ASSETS, else as set up",
-     .help = "Meta-World's models"},
     {0},
 };
 static const option_group groups[] = {
-    {"Recording", own_options, 0}, {"Common", common_option_table, AT(common)}, {0}};
+    {"Recording", own_options, 0},
+    {"", sim_assets_options, AT(inputs.sim)},
+    {"Common", common_option_table, AT(common)},
+    {0},
+};
 
 static int print_json(tool *t, const replay_options *options, const vipo_sim_replay_result *r)
 {

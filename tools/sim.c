@@ -33,6 +33,12 @@ const option sim_scene_options[] = {
      .endings = "safetensors",
      .default_text = "",
      .help = ".safetensors: take the initial state from a recorded episode, in place of --seed"},
+    {0},
+};
+#undef AT
+
+#define AT(member) offsetof(vipo_sim_options, member)
+const option sim_assets_options[] = {
     {.name = "assets",
      .placeholder = "DIR",
      .kind = OPTION_STRING,
@@ -42,7 +48,7 @@ const option sim_scene_options[] = {
     {0},
 };
 
-const option sim_picture_options[] = {
+const option sim_gl_options[] = {
     {.name = "gl",
      .placeholder = "NAME",
      .kind = OPTION_STRING,
@@ -50,14 +56,17 @@ const option sim_picture_options[] = {
      .choice = vipo_sim_gl_name,
      .default_text = "$VIPO_GL, else the first that works",
      .help = "OpenGL without a screen: egl or osmesa"},
+    {0},
+};
+
+const option sim_picture_options[] = {
     {.name = "shadow-size",
      .placeholder = "N",
      .kind = OPTION_INT,
      .offset = AT(shadow_size),
      .min = -1,
      .max = 16384,
-     .default_text = "as authored, 4096",
-     .help = "pixels of a shadow map; -1: no shadows"},
+     .help = "pixels of a shadow map; 0: as authored, 4096; -1: no shadows"},
     {.name = "multisamples",
      .placeholder = "N",
      .kind = OPTION_INT,
@@ -79,9 +88,8 @@ int sim_profile(const char *name)
 int sim_open(tool *t, const sim_inputs *inputs, vipo_sim **sim, double observation[VIPO_SIM_OBSERVATION])
 {
     vipo_error error = {0};
-    vipo_sim_options options;
+    vipo_sim_options options = inputs->sim;
     *sim = NULL;
-    vipo_sim_default_options(&options);
     /* What a driver would say about its failures is in our one line. */
     setenv("EGL_LOG_LEVEL", "fatal", 0);
     if (inputs->profile && vipo_sim_mujoco_version()) {
@@ -92,10 +100,6 @@ int sim_open(tool *t, const sim_inputs *inputs, vipo_sim **sim, double observati
     }
     if (inputs->initial && option_was_given(t->use, "seed"))
         return tool_usage_error(t, "give one of --seed N and --initial FILE");
-    options.assets = inputs->assets;
-    options.gl = inputs->gl;
-    options.shadow_size = inputs->shadow_size;
-    options.multisamples = inputs->multisamples;
     vipo_status status = vipo_sim_open(sim, inputs->task, &options, &error);
     if (status == VIPO_OK)
         status = inputs->initial ? vipo_sim_load_state(*sim, inputs->initial, observation, &error)

@@ -6,15 +6,16 @@
 #include "vipo/sim.h"
 
 typedef struct sim_inputs {
-    const char *task, *profile, *initial, *assets;
+    const char *task, *profile, *initial;
     uint64_t seed;
-    /* of pictures */
-    const char *gl;
-    int shadow_size, multisamples;
+    vipo_sim_options sim;
 } sim_inputs;
 
-extern const option sim_scene_options[];   /* --task --profile --seed --initial --assets */
-extern const option sim_picture_options[]; /* --gl --shadow-size --multisamples */
+extern const option sim_scene_options[]; /* --task --profile --seed --initial, of a sim_inputs */
+/* Of a vipo_sim_options. */
+extern const option sim_assets_options[];  /* --assets */
+extern const option sim_gl_options[];      /* --gl */
+extern const option sim_picture_options[]; /* --shadow-size --multisamples */
 
 /* Checks names and files, opens the environment and brings it into its initial state. Returns the exit status; *sim is
  * NULL unless that is STATUS_DONE. */
