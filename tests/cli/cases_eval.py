@@ -11,8 +11,7 @@ import subprocess
 import time
 
 import cases_sim
-from cases import case, special
-from harness import Failed, expect, expect_one_line
+from harness import case, expect, expect_one_line, special
 
 CHEAP = "--shadow-size -1 --multisamples -1 "
 QUICK = "eval -t handle-press,door-close -c corner2 "

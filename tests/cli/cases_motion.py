@@ -3,8 +3,7 @@ import json
 import os
 import struct
 
-from cases import case, special
-from harness import SOURCE, expect, expect_one_line, made, write_npy
+from harness import SOURCE, case, expect, made, special, write_npy
 
 GOLDEN = os.path.join(SOURCE, "tests", "golden", "geometry")
 DTYPES = {"F64": ("<f8", "d", 8), "F32": ("<f4", "f", 4), "F16": ("<f2", "e", 2), "U8": ("|u1", "B", 1), "I32": ("<i4", "i", 4)}

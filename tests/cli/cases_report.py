@@ -9,9 +9,8 @@ import re
 import sqlite3
 import xml.etree.ElementTree
 
-from cases import case, special
 from cases_eval import CHEAP, evaluate, why_skipped  # noqa: F401  (run.py asks for why_skipped)
-from harness import expect, expect_one_line
+from harness import case, expect, expect_one_line, special
 
 COLUMNS = ["settings", "task", "camera", "seed", "success", "first_success", "steps", "total_reward", "max_reward", "plans", "replans", "calls",
            "evaluations", "network_rows", "rounds", "drafted", "accepted", "plan_steps", "error"]

@@ -8,8 +8,8 @@ import struct
 import subprocess
 import time
 
-from cases import PNG, case, positive, special
-from harness import SOURCE, Failed, expect, expect_one_line, read_npy
+from cases import PNG, positive
+from harness import SOURCE, Failed, case, expect, expect_one_line, read_npy, special
 
 SMALL = "sim render --task door-open --size 64x48 --shadow-size -1 --multisamples -1 "
 TASKS = ["door-open", "door-close", "basketball", "shelf-place", "button-press", "button-press-topdown", "faucet-close",
