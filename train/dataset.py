@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,14 @@ CACHE_FORMAT = 1
 
 @dataclass(frozen=True)
 class Clip:
-    """One video: frames start .. start+count-1 of the array."""
+    """One video: frames start .. start+count-1 of the array of a source."""
 
     task: str
     camera: str
     seed: int
     start: int
     count: int
+    source: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,30 +90,47 @@ def read_index(folder: str | Path) -> list[dict[str, Any]]:
 
 
 class Dataset:
-    """frames uint8 [all][height][width][3], and where the clips are in it."""
+    """sources: uint8 [all][height][width][3] each; clips say where they are in them. Those of the first source may be
+    held out; those of others are for training only."""
 
     def __init__(self, frames: np.ndarray, clips: list[Clip], corpus: Corpus) -> None:
-        self.frames, self.clips, self.corpus = frames, clips, corpus
+        self.sources, self.clips, self.corpus = [frames], clips, corpus
 
     @property
     def total(self) -> int:
         """Number of frames."""
-        return int(self.frames.shape[0])
+        return sum(int(frames.shape[0]) for frames in self.sources)
 
     @property
     def picture(self) -> tuple[int, int]:
-        return self.frames.shape[1], self.frames.shape[2]
+        return self.sources[0].shape[1], self.sources[0].shape[2]
+
+    def take(self, clip: Clip, numbers: list[int]) -> np.ndarray:
+        """Frames of a clip, uint8 [numbers][height][width][3]."""
+        return self.sources[clip.source][clip.start + np.asarray(numbers)]
+
+    def add(self, other: Dataset, where: str) -> None:
+        """Its clips become training examples of this one."""
+        if other.picture != self.picture:
+            raise ValueError(f"{where}: pictures of {other.picture[0]}x{other.picture[1]}, expected {self.picture[0]}x{self.picture[1]}")
+        for task in other.corpus.tasks:
+            if other.corpus.texts[task] != self.corpus.texts.get(task) or other.corpus.held_out[task] != self.corpus.held_out[task]:
+                raise ValueError(f"{where}: {task} has other texts than in the first data set, expected the same")
+        number = len(self.sources)
+        self.sources.extend(other.sources)
+        self.clips.extend(replace(clip, source=clip.source + number) for clip in other.clips)
 
     def split(self, held_out: int) -> tuple[list[Clip], list[Clip]]:
         """Clips for training, clips for testing: of each task the `held_out` largest seeds are for testing."""
         last: dict[str, set[int]] = {}
         for task in self.corpus.tasks:
-            seeds = sorted({clip.seed for clip in self.clips if clip.task == task})
+            seeds = sorted({clip.seed for clip in self.clips if clip.task == task and clip.source == 0})
             if held_out >= len(seeds):
                 raise ValueError(f"{held_out} episodes of {task} to hold out, but there are {len(seeds)}: expected fewer")
             last[task] = set(seeds[len(seeds) - held_out :])
-        train = [clip for clip in self.clips if clip.seed not in last[clip.task]]
-        return train, [clip for clip in self.clips if clip.seed in last[clip.task]]
+        test = [clip for clip in self.clips if clip.source == 0 and clip.seed in last[clip.task]]
+        kept = set(test)
+        return [clip for clip in self.clips if clip not in kept], test
 
 
 def decode_all(folder: Path, infos: list[dict[str, Any]], path: Path, quiet: bool) -> None:
@@ -202,8 +220,8 @@ class View:
 
     def take(self, dataset: Dataset, clip: Clip, start: int = 0, dy: int = 0, dx: int = 0) -> np.ndarray:
         """uint8 [1+frames][size][size][3]: the condition frame, then those to come."""
-        numbers = clip.start + np.asarray(frame_numbers(clip.count, start, self.frames + 1))
-        return box_mean(window(dataset.frames[numbers], self.crop, dy, dx), self.crop // self.size)
+        pictures = dataset.take(clip, frame_numbers(clip.count, start, self.frames + 1))
+        return box_mean(window(pictures, self.crop, dy, dx), self.crop // self.size)
 
 
 class Examples:

@@ -1,7 +1,8 @@
 """python -m train.export --run RUN --out DIR: makes a model folder that `vipo` reads from a training.
 
 config.json, unet.safetensors and text_encoder.safetensors in half precision, vocab.json, merges.txt, and README.md, the
-model card. The weights are the running mean's.
+model card. The weights are the running mean's. --check adds check.safetensors: what PyTorch makes of these weights, for others
+to be compared with.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from . import state
 from .avdc.config import to_model_folder
 from .avdc.unet import UNet3D
 from .console import run
-from .dataset import corpus_of, read_index
+from .dataset import View, corpus_of, open_dataset, read_index
 from .files import read_json, write_json, write_safetensors, write_text
+from .model import Model
 from .presets import Preset, find
 from .task_path import TaskPath, encoder_json, load_encoder
 
@@ -127,7 +130,7 @@ def export(run_folder: str | Path, out: str | Path, data: str | Path, name: str,
         "training": {
             "step": content["step"],
             "examples": examples_seen(kept, content["step"]),
-            "clips": len(infos),
+            "clips": kept.get("clips", len(infos)),
             "text": read_json(run_folder / "text" / "config.json")["report"],
         },
     }
@@ -144,6 +147,35 @@ def export(run_folder: str | Path, out: str | Path, data: str | Path, name: str,
     write_json(out / "config.json", values)  # last: with it the folder is a model
 
 
+@torch.no_grad()
+def write_check(out: Path, data: str | Path, task: str, held_out: int) -> None:
+    """check.safetensors, float32 from the folder's weights: cond [3][h][w] in [0,1], the first frame of a held-out clip of
+    `task`; ids and text_hidden of the task's first text; noise [3][frames][h][w]; v_t40, the network's output for that noise
+    at t = 40; ddim10, ten DDIM steps from it as (x + 1) / 2."""
+    model, dataset = Model(out), open_dataset(data, quiet=True)
+    clips = [clip for clip in dataset.split(held_out)[1] if clip.task == task]
+    if not clips:
+        raise ValueError(f"--check {task}: no clip of it is held out")
+    text = dataset.corpus.texts[task][0]
+    picture = View(model.crop, model.size, model.config.frames).take(dataset, clips[0])[:1]
+    cond = torch.from_numpy(picture).float() / 255
+    noise = torch.randn((1, model.config.frames, model.size, model.size, 3), generator=torch.Generator().manual_seed(0))
+    embedding = model.embed([text])
+
+    def planar(video: Tensor) -> Tensor:
+        return video[0].movedim(-1, 0).contiguous()
+
+    tensors = {
+        "ids": torch.tensor(model.path.tokenizer.encode(text)),
+        "cond": planar(cond),
+        "text_hidden": model.path.features([text])[0].contiguous(),
+        "noise": planar(noise),
+        "v_t40": planar(model.v(noise, cond, torch.tensor([40]), embedding)),
+        "ddim10": planar(model.ddim(cond, embedding, noise, 10)),
+    }
+    write_safetensors(out / "check.safetensors", tensors)
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m train.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -154,10 +186,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--name", help="default: the name of --out")
     parser.add_argument("--dtype", choices=list(TYPES), default="f16")
     parser.add_argument("--size", type=int, help="pixels; default: those of the stage that the training has come to")
+    parser.add_argument("--check", metavar="TASK", help="add check.safetensors, of a held-out clip of this task")
     parser.add_argument("--last", action="store_true", help="the last weights in place of the running mean")
     options = parser.parse_args(arguments)
     name = options.name or Path(options.out).resolve().name
     export(options.run, options.out, options.data, name, options.dtype, options.size, options.last)
+    if options.check:
+        write_check(Path(options.out), options.data, options.check, int(read_json(Path(options.run) / "config.json")["held_out"]))
     total = sum(f.stat().st_size for f in Path(options.out).iterdir() if f.is_file())
     print(f"{options.out}: {total / 1e6:.2f} MB")
 

@@ -38,6 +38,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", required=True, metavar="DIR", help="folder of `vipo sim collect`")
+    add("--more", action="append", default=[], metavar="DIR", help="another such folder, only to train with; may be repeated")
     add("--preset", required=True, metavar="NAME", help="sizes and schedule (train/presets.py)")
     add("--out", required=True, metavar="RUN", help="folder of the training, made or gone on with")
     add("--cache", metavar="DIR", help="where decoded videos are kept, default DATA/cache")
@@ -269,6 +270,8 @@ def main(arguments: list[str]) -> None:
         same_training(settings, options.preset, read_json(config), config)
     cameras = options.cameras.split(",") if options.cameras else None
     dataset = open_dataset(options.data, options.cache, cameras, options.quiet)
+    for more in options.more:
+        dataset.add(open_dataset(more, None, cameras, options.quiet), more)
     check_sizes(preset, settings, dataset)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(preset, settings, dataset, text_path(options, preset, dataset, log), device, options.compile)
@@ -281,7 +284,7 @@ def main(arguments: list[str]) -> None:
         raise ValueError("--init-skip leaves something out of --init, which is missing")
     cameras_used = sorted({clip.camera for clip in dataset.clips})
     began = read_json(config) if config.exists() else {"init": options.init}
-    write_json(config, {**began, "preset": options.preset, **as_json(settings), "cameras": cameras_used})
+    write_json(config, {**began, "preset": options.preset, **as_json(settings), "cameras": cameras_used, "clips": len(trainer.train_clips)})
     parameters = sum(p.numel() for p in trainer.unet.parameters())
     log(
         f"{'going on' if going_on else 'beginning'} at step {trainer.step} of {trainer.total_steps}: {parameters / 1e6:.2f} M parameters, "

@@ -105,9 +105,15 @@ def check_examples(data):
     assert set(whole[1]) - {None} <= {t for texts, _ in TEXTS.values() for t in texts}
     rare = dataset.Examples(data, train, 5, 3, 0.25, 0.0, {"door-open": 0.25}).batch(0, 200, view)[1]
     assert 20 <= sum(t in TEXTS["door-open"][0] for t in rare) <= 60  # a fifth of 200
-    pictures = data.frames[:1]
+    pictures = data.sources[0][:1]
     moved = dataset.window(pictures, 32, 0, 3)
     assert np.array_equal(moved[:, :, :29], pictures[:, :, 3:]) and (moved[:, :, 29:] == pictures[:, :, 31:]).all()
+    more = dataset.Dataset(255 - data.sources[0], list(data.clips), data.corpus)
+    both = dataset.Dataset(data.sources[0], list(data.clips), data.corpus)
+    both.add(more, "more")
+    more_train, more_test = both.split(1)
+    assert more_test == test and len(more_train) == len(train) + len(data.clips) and both.total == 2 * data.total
+    assert np.array_equal(view.take(both, more_train[-1]), view.take(more, data.clips[-1]))
     boxes = pictures.reshape(1, 16, 2, 16, 2, 3).astype(int).sum(axis=(2, 4))
     assert np.array_equal(dataset.box_mean(pictures, 2), (boxes + 2) // 4)
 
