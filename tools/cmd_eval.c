@@ -498,11 +498,11 @@ const command command_eval = {
         "by --shard on several machines and joined by `vipo eval merge`, or by `mpirun vipo eval ...`.",
     .groups = groups,
     .glossary = &policies_and_suites,
-    .examples = "vipo eval --out expert.db --suite quick\n"
+    .examples = "vipo eval --out quick.db --suite quick --model models/metaworld-64\n"
                 "vipo eval --out truth.db --plan truth --tasks door-open --seeds 2 --videos films\n"
-                "vipo eval --out part1.db --suite paper-metaworld --model models/metaworld-64 --plan model "
+                "vipo eval --out part1.db --suite paper-metaworld --model models/metaworld-64 "
                 "--shard 1/4\n"
-                "mpirun -n 4 vipo eval --out all.db --seeds 25",
+                "mpirun -n 4 vipo eval --out expert.db --policy expert --seeds 25",
     .values_size = sizeof(eval_command_options),
     .common = AT(common),
     .set_defaults = set_defaults,

@@ -220,7 +220,11 @@ class View:
 
     def take(self, dataset: Dataset, clip: Clip, start: int = 0, dy: int = 0, dx: int = 0) -> np.ndarray:
         """uint8 [1+frames][size][size][3]: the condition frame, then those to come."""
-        pictures = dataset.take(clip, frame_numbers(clip.count, start, self.frames + 1))
+        return self.pictures(dataset, clip, frame_numbers(clip.count, start, self.frames + 1), dy, dx)
+
+    def pictures(self, dataset: Dataset, clip: Clip, numbers: list[int], dy: int = 0, dx: int = 0) -> np.ndarray:
+        """These frames of a clip: uint8 [numbers][size][size][3]."""
+        pictures = dataset.take(clip, numbers)
         return box_mean(window(pictures, self.crop, dy, dx), self.crop // self.size)
 
 

@@ -3,9 +3,11 @@
   v error       of the network at ten ranges of timesteps, all held-out clips
   plans         by each sampler from the first frame: PSNR and SSIM against the true future (all frames, the last one, the
                 pixels that move), beside two baselines: the condition frame repeated, and the training clip of the
-                same task and camera whose first frame is nearest
+                same task and camera whose first frame is nearest; the last frame task by task; and once more by the first
+                sampler with a phrasing that was held out
   steering      opposite commands from the same frame: is the plan nearer to the true future of the command, from the
-                training scene of that command that looks most like the frame, than to that of its opposite?
+                training scene of that command that looks most like the frame, than to that of its opposite? From the
+                first frame, and from amid the episode, where a door is half open and both commands make sense
 
 Writes evaluation.json, evaluation.md and contact sheets (condition frame and plan, true frames under it).
 Samplers are NAME or NAME:STEPS; ddim:N runs in PyTorch unless --vipo names the command, which knows all of its samplers.
@@ -29,6 +31,7 @@ from .model import Model, vipo_plan
 from .trainer import pick
 
 BINS = 10
+MIDDLE = 0.4  # of a clip, where its object has begun to move
 OPPOSITES = (("faucet-open", "faucet-close"), ("door-open", "door-close"))
 
 
@@ -46,9 +49,9 @@ class Evaluation:
         if unknown:
             print(f"note: the model was not trained for {', '.join(sorted(unknown))}")
 
-    def video(self, clip: Clip) -> np.ndarray:
-        """float [1+frames][h][w][3] from the first frame."""
-        return self.view.take(self.dataset, clip).astype(np.float32) / 255
+    def video(self, clip: Clip, start: int = 0) -> np.ndarray:
+        """float [1+frames][h][w][3] from a frame, the first one unless another is named."""
+        return self.view.take(self.dataset, clip, start).astype(np.float32) / 255
 
     def text(self, task: str) -> str:
         return self.dataset.corpus.texts[task][0]
@@ -58,9 +61,9 @@ class Evaluation:
         key = self.dataset.clips.index(clip)
         return np.random.default_rng([self.seed, key]).standard_normal((1, *shape)).astype(np.float32)
 
-    def plan(self, sampler: str, clip: Clip, text: str) -> tuple[np.ndarray, float]:
+    def plan(self, sampler: str, clip: Clip, text: str, start: int = 0) -> tuple[np.ndarray, float]:
         """[frames][h][w][3], not clipped, and the seconds it took."""
-        cond = self.video(clip)[0]
+        cond = self.video(clip, start)[0]
         noise = self.noise(clip, (self.view.frames, *cond.shape))
         name, _, steps = sampler.partition(":")
         begun = time.monotonic()
@@ -123,13 +126,28 @@ class Evaluation:
 
     # ---- steering ---------------------------------------------------------------------------------------------
 
-    def steer(self, sampler: str, clip: Clip, command: str, opposite: str) -> dict[str, Any]:
-        """A plan for `command` from the clip's first frame: nearer to its true future than to the opposite's?"""
-        cond = self.video(clip)[0]
-        made, _ = self.plan(sampler, clip, self.text(command))
+    def future(self, cond: np.ndarray, task: str, camera: str, middle: bool) -> np.ndarray:
+        """Video of a training clip of this task: from its first frame, or from any one, that looks most like `cond`."""
+        if not middle:
+            return self.video(self.nearest(cond, task, camera, self.train))
+        best: tuple[float, Clip | None, int] = (float("inf"), None, 0)
+        for clip in (c for c in self.train if c.task == task and c.camera == camera):
+            frames = self.view.pictures(self.dataset, clip, list(range(clip.count - 1))).astype(np.float32) / 255
+            errors = ((frames - cond) ** 2).mean(axis=(1, 2, 3))
+            if errors.min() < best[0]:
+                best = (float(errors.min()), clip, int(errors.argmin()))
+        if best[1] is None:
+            raise ValueError(f"no clip of {task} from {camera} to compare with")
+        return self.video(best[1], best[2])
+
+    def steer(self, sampler: str, clip: Clip, command: str, opposite: str, middle: bool) -> dict[str, Any]:
+        """A plan for `command` from a frame of the clip: nearer to its true future than to the opposite's?"""
+        start = int(MIDDLE * clip.count) if middle else 0
+        cond = self.video(clip, start)[0]
+        made, _ = self.plan(sampler, clip, self.text(command), start)
         distances = []
         for task in (command, opposite):
-            true = self.video(clip if task == clip.task else self.nearest(cond, task, clip.camera, self.train))
+            true = self.video(clip, start) if task == clip.task else self.future(cond, task, clip.camera, middle)
             # what changes, so that another scene's standing things do not count
             distances.append(float(np.mean(((made - cond[None]) - (true[1:] - true[:1])) ** 2)))
         return {"clip": f"{clip.task}/{clip.camera}/{clip.seed}", "command": command, "to_command": distances[0],
@@ -140,13 +158,23 @@ def mean_of(results: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: round(float(np.mean([r[key] for r in results])), 4) for key in results[0]}
 
 
+def by_task(clips: Sequence[Clip], plans: dict[str, list[dict[str, float]]], sampler: str) -> dict[str, dict[str, float]]:
+    """PSNR of the last frame of each task: the plan's and the baselines'."""
+    rows = {}
+    for task in sorted({clip.task for clip in clips}):
+        own = [i for i, clip in enumerate(clips) if clip.task == task]
+        names = (sampler, "frame repeated", "nearest training clip")
+        rows[task] = {name: round(float(np.mean([plans[name][i]["psnr_last"] for i in own])), 2) for name in names}
+    return rows
+
+
 def evaluate(e: Evaluation, options: argparse.Namespace) -> dict[str, Any]:
     clips, out = pick(e.test, options.clips), Path(options.out)
     samplers = options.samplers.split(",")
     pairs = [pair for pair in OPPOSITES if set(pair) <= set(e.dataset.corpus.tasks)]
     steered = [c for pair in pairs for task in pair for c in pick([c for c in e.test if c.task == task], options.steering_clips)]
     v_clips = pick(e.test, options.v_clips)
-    progress = Progress(len(v_clips) + len(clips) * len(samplers) + 2 * len(steered), quiet=options.quiet)
+    progress = Progress(len(v_clips) + len(clips) * (len(samplers) + 1) + 4 * len(steered), quiet=options.quiet)
     done = 0
 
     def one() -> None:
@@ -163,6 +191,13 @@ def evaluate(e: Evaluation, options: argparse.Namespace) -> dict[str, Any]:
     for clip in clips:
         for name, values in e.baselines(clip).items():
             plans.setdefault(name, []).append(values)
+    unseen = f"{samplers[0]}, unseen phrasing"
+    for number, clip in enumerate(clips):
+        phrases = e.dataset.corpus.held_out[clip.task]
+        if phrases:
+            made, _ = e.plan(samplers[0], clip, phrases[number % len(phrases)])
+            plans.setdefault(unseen, []).append(e.compare(made, e.video(clip)))
+        one()
     for sampler in samplers:
         rows: list[np.ndarray] = []
         for clip in clips:
@@ -174,16 +209,17 @@ def evaluate(e: Evaluation, options: argparse.Namespace) -> dict[str, Any]:
         if rows:
             write_png(out / f"plans-{sampler.replace(':', '-')}.png", measures.contact_sheet(rows))
     result["plans"] = {"clips": len(clips), **{name: mean_of(values) for name, values in plans.items()}}
+    result["last_frame_by_task"] = by_task(clips, plans, samplers[0])
     steering: dict[str, Any] = {}
-    for pair in pairs:
+    for pair, middle in [(pair, middle) for pair in pairs for middle in (False, True)]:
         tests = []
         for clip in [c for c in steered if c.task in pair]:
             for command in pair:
-                tests.append(e.steer(samplers[0], clip, command, pair[1 - pair.index(command)]))
+                tests.append(e.steer(samplers[0], clip, command, pair[1 - pair.index(command)], middle))
                 one()
         if tests:
             own = [t for t in tests if t["clip"].split("/")[0] == t["command"]]
-            steering["/".join(pair)] = {
+            steering["/".join(pair) + (" from the middle" if middle else "")] = {
                 "right": sum(t["right"] for t in tests), "of": len(tests),
                 "right_against_the_scene": sum(t["right"] for t in tests if t not in own), "of_these": len(tests) - len(own),
                 "tests": tests,
@@ -207,6 +243,10 @@ def markdown(result: dict[str, Any]) -> str:
         if name != "clips":
             numbers = [values[k] for k in ("psnr", "psnr_last", "psnr_moving")]
             lines.append(f"| {name} | " + " | ".join(f"{n:.2f}" for n in numbers) + f" | {values['ssim']:.3f} | {values['ssim_last']:.3f} |")
+    rows = result["last_frame_by_task"]
+    names = list(next(iter(rows.values())))
+    lines += ["", "| PSNR of the last frame | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
+    lines += [f"| {task} | " + " | ".join(f"{row[n]:.2f}" for n in names) + " |" for task, row in rows.items()]
     for pair, values in result["steering"].items():
         lines += ["", f"Steering {pair}: {values['right']} of {values['of']} plans nearer to the future of their command; where the scene is "
                   f"that of the opposite command, {values['right_against_the_scene']} of {values['of_these']}."]  # fmt: skip

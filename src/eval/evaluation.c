@@ -49,7 +49,7 @@ void vipo_eval_default_options(vipo_eval_options *options)
     memset(options, 0, sizeof *options);
     vipo_sim_default_options(&options->sim);
     vipo_model_default_options(&options->model_options);
-    options->policy = "expert";
+    options->policy = "flow";
     options->samplers = none;
     options->plan_frames = 7;
     options->from_step = -1;

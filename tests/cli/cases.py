@@ -227,14 +227,14 @@ case("info", "model", "info {model}", out=r"7 frames of 64x64.*100 timesteps.*ne
 case("info", "model --json", "info {model} --json",
      json={"height": 64, "width": 64, "frames": 7, "timesteps": 100,
            "unet": lambda u: u["channel_mult"] == [1, 1, 2, 4] and u["model_channels"] == 32 and u["file_bytes"] == 9102042,
-           "text_encoder": lambda t: t["width"] == 128 and t["layers"] == 2 and t["vocabulary"] == 821,
+           "text_encoder": lambda t: t["width"] == 128 and t["layers"] == 2 and t["vocabulary"] == 743,
            "methods": lambda m: m["name"] == "fixed" and sum(layer["uses"] for layer in m["layers"]) == 72 and m["layers"][1] == {
                "kind": "time", "in": 32, "out": 32, "frames": 7, "height": 64, "width": 64, "uses": 8,
                "method": m["layers"][1]["method"], "seconds": None}})
 case("info", "model without a text encoder", "info {no_text}", out="text encoder +none")
 case("info", "model without a text encoder --json", "info {no_text} --json", json={"text_encoder": None})
 case("info", "file", "info {model}/text_encoder.safetensors",
-     out=r"\ntext_model.embeddings.token_embedding.weight +F16 +\[821, 128\]\n.*\d+ tensors, \d+ elements, 760.3 kB\n$")
+     out=r"\ntext_model.embeddings.token_embedding.weight +F16 +\[743, 128\]\n.*\d+ tensors, \d+ elements, 740.4 kB\n$")
 case("info", "file --json", "info {model}/text_encoder.safetensors --json",
      json={"count": positive, "elements": positive, "bytes": positive,
            "tensors": lambda t: [x["shape"] for x in t if x["name"].endswith("position_embedding.weight")] == [[77, 128]]})
@@ -245,15 +245,15 @@ with open(os.path.join(SOURCE, "models", "metaworld-64", "config.json"), encodin
     for text, ids in json.load(f)["tokenizer"]["tests"].items():
         quoted = "'" + text.replace("'", "'\"'\"'") + "'"
         case("text", "ids of " + text, "encode-text -m {model} -t " + quoted, out="^%s\n$" % " ".join(map(str, ids)))
-case("text", "ids need two files only", "encode-text -m {ids_only} -t 'door open' --ids-only", out="^819 526 534 820\n$")
+case("text", "ids need two files only", "encode-text -m {ids_only} -t 'door open' --ids-only", out="^741 526 531 742\n$")
 case("text", "ids as JSON", "encode-text -m {ids_only} --text='door open' --json",
-     json={"ids": [819, 526, 534, 820], "count": 4, "truncated": False, "shape": None})
-case("text", "features", "encode-text -m {model} -t 'door open' -o K.npy", out=r"^819 526 534 820\nK.npy  \d", files={"K.npy": (1, 4, 128)})
-case("text", "features, quietly", "encode-text -m {model} -t 'door open' -o K.npy -q", out=r"^819 526 534 820\n$", files={"K.npy": (1, 4, 128)})
+     json={"ids": [741, 526, 531, 742], "count": 4, "truncated": False, "shape": None})
+case("text", "features", "encode-text -m {model} -t 'door open' -o K.npy", out=r"^741 526 531 742\nK.npy  \d", files={"K.npy": (1, 4, 128)})
+case("text", "features, quietly", "encode-text -m {model} -t 'door open' -o K.npy -q", out=r"^741 526 531 742\n$", files={"K.npy": (1, 4, 128)})
 case("text", "features as JSON", "encode-text -m {model} -t 'door open' -o K.npy --json",
-     json={"ids": [819, 526, 534, 820], "shape": [1, 4, 128], "out": "K.npy"}, files={"K.npy": (1, 4, 128)})
+     json={"ids": [741, 526, 531, 742], "shape": [1, 4, 128], "out": "K.npy"}, files={"K.npy": (1, 4, 128)})
 LONG = "encode-text -m {model} -t '" + "door open " * 60 + "'"
-case("text", "a long text is cut", LONG + " --json", json={"count": 77, "truncated": True, "ids": lambda i: i[-1] == 820},
+case("text", "a long text is cut", LONG + " --json", json={"count": 77, "truncated": True, "ids": lambda i: i[-1] == 742},
      err="^vipo encode-text: warning: .*77.*\n$")
 case("text", "a long text is cut, quietly", LONG + " --json -q", json={"count": 77, "truncated": True})
 case("text", "features of a long text", LONG + " -o K.npy", err="^vipo encode-text: warning: [^\n]*77[^\n]*\n$", files={"K.npy": (1, 77, 128)})

@@ -28,7 +28,7 @@ EXPECTED = [
     ("config_escape", r'found string "\?\[2J\?\?2J\?'),  # no byte of it moves the cursor
     ("config_other_size", r"unet.safetensors: tensor time_embed.0.weight: expected shape \[256, 64\], found \[128, 32\]"),
     ("config_other_text", "config.json: text_encoder.hidden_size 64 and task_token_channels 128 differ"),
-    ("config_few_words", "vocab.json: has 821 tokens, config.json says vocab_size 100"),
+    ("config_few_words", "vocab.json: has 743 tokens, config.json says vocab_size 100"),
     ("unet_empty", "unet.safetensors: not a safetensors file: 0 bytes"),
     ("unet_folder", "unet.safetensors: is a folder"),
     ("unet_torch", "unet.safetensors: not a safetensors file"),

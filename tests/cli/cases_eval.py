@@ -14,7 +14,7 @@ import cases_sim
 from harness import case, expect, expect_one_line, special
 
 CHEAP = "--shadow-size -1 --multisamples -1 "
-QUICK = "eval -t handle-press,door-close -c corner2 "
+QUICK = "eval -p expert -t handle-press,door-close -c corner2 "
 # What a result is: everything but times, machines and names of films.
 RESULTS = ("settings, task, camera, seed, success, first_success, steps, total_reward, max_reward, plans, replans, calls, evaluations, "
            "network_rows, rounds, drafted, accepted, plan_steps, error")
@@ -78,16 +78,16 @@ def experts(run):
 
 @special("eval", "a suite")
 def suite(run):
-    result = evaluate(run, "eval --suite quick -t hammer -o a.db")
+    result = evaluate(run, "eval -p expert --suite quick -t hammer -o a.db")
     expect(result["episodes"] == 3, "%s", result)
     expect([row[:2] for row in rows(run.path("a.db"), "camera, seed")] == [("corner", 0), ("corner", 1), ("corner", 2)], "rows")
-    result = evaluate(run, "eval --suite quick -t hammer -c corner3 --seeds 1 --seed 9 --profile avdc-v2 -o b.db")
+    result = evaluate(run, "eval -p expert --suite quick -t hammer -c corner3 --seeds 1 --seed 9 --profile avdc-v2 -o b.db")
     expect(rows(run.path("b.db"), "task, camera, seed") == [("hammer", "corner3", 9)], "rows")
 
 
 @special("eval", "plans of the simulator, films")
 def truth(run):
-    line = "eval -t handle-press -c corner2 --plan truth --plan-frames 2 --seeds 1 " + CHEAP
+    line = "eval -p expert -t handle-press -c corner2 --plan truth --plan-frames 2 --seeds 1 " + CHEAP
     result = evaluate(run, line + "-o a.db --videos deep/films --video-stride 10")
     expect(result["successes"] == 1, "%s", result)
     for plans, steps, planning, rendering, video, gl, compute in rows(run.path("a.db"), "plans, plan_steps, planning_seconds, rendering_seconds, video, gl, compute"):
@@ -100,7 +100,7 @@ def truth(run):
 
 @special("eval", "plans of a model")
 def model(run):
-    line = "eval -t handle-press -c corner --plan model --model {model} " + CHEAP
+    line = "eval -p expert -t handle-press -c corner --plan model --model {model} " + CHEAP
     result = evaluate(run, line + "--samplers ab2:2,draft-target:chunk=2:draft-stride=50:target-stride=25 -o a.db")
     expect(result["episodes"] == 2 and result["done"] == 2, "%s", result)
     found = rows(run.path("a.db"), "calls, evaluations, rounds, drafted, accepted, plans, plan_seconds, compute, methods")
@@ -204,7 +204,7 @@ def mpirun(run):
     expect(rows(run.path("mpi.db")) == rows(run.path("whole.db")), "another result")
     code, out, err = under_mpi(QUICK + "--seeds 6 -o mpi.db --json")
     expect(code == 0 and json.loads(out)["earlier"] == 12, "%s%s", out, err[:600])
-    code, out, err = under_mpi("eval -t doors -o none.db")
+    code, out, err = under_mpi("eval -p expert -t doors -o none.db")
     expect(code != 0 and "unknown task 'doors'" in err and err.count("unknown task") == 1 and not os.path.exists(run.path("none.db")), "%s", err[:600])
 
 
@@ -288,33 +288,34 @@ def without(run):
     expect(run.files() == [], "files %s", run.files())
 
 
-case("eval", "no store", "eval -t hammer", code=2, err="--out FILE is missing")
+case("eval", "no store", "eval -p expert -t hammer", code=2, err="--out FILE is missing")
+case("eval", "only a store", "eval -o a.db", code=1, err="plan model needs a video model")
 case("eval", "unknown policy", "eval -o a.db -p wizard", code=2, err="-p wizard: unknown, expected ")
-case("eval", "unknown plan", "eval -o a.db --plan dream", code=2, err="expected none, model or truth")
-case("eval", "unknown suite", "eval -o a.db --suite paper", code=2, err="quick, paper-metaworld, paper-chunks or paper-thresholds")
-case("eval", "unknown task", "eval -o a.db -t hammer,doors", code=1, err="unknown task 'doors', expected door-open, ")
-case("eval", "a task twice", "eval -o a.db -t hammer,hammer", code=1, err="task hammer is there twice")
-case("eval", "unknown camera", "eval -o a.db -c corner4", code=1, err="unknown camera 'corner4', expected corner, corner2, corner3")
-case("eval", "unknown profile", "eval -o a.db --profile v3", code=2, err="expected farama-v3 or avdc-v2")
-case("eval", "a plan without a model", "eval -o a.db --plan model", code=1, err="plan model needs a video model")
-case("eval", "a model without plans", "eval -o a.db -m {model}", code=1, err="a model is of no use without plan model or truth")
-case("eval", "no model there", "eval -o a.db --plan model -m nowhere", code=1, err="nowhere")
-case("eval", "a model without text", "eval -o a.db --plan model -m {no_text} -t hammer -c corner", code=1, err="text")
-case("eval", "settings that no one knows", "eval -o a.db --predictor-settings speed=2", code=1, err="unknown setting speed, expected none")
-case("eval", "a file that no one needs", "eval -o a.db --predictor-file x", code=1, err="policy expert has no file of its own")
-case("eval", "no seeds", "eval -o a.db --seeds 0", code=2, err="--seeds 0: expected an integer from 1")
-case("eval", "a seed that NumPy lacks", "eval -o a.db --seed 4294967296", code=1, err="NumPy's legacy generator takes 0[.][.]4294967295")
+case("eval", "unknown plan", "eval -p expert -o a.db --plan dream", code=2, err="expected none, model or truth")
+case("eval", "unknown suite", "eval -p expert -o a.db --suite paper", code=2, err="quick, paper-metaworld, paper-chunks or paper-thresholds")
+case("eval", "unknown task", "eval -p expert -o a.db -t hammer,doors", code=1, err="unknown task 'doors', expected door-open, ")
+case("eval", "a task twice", "eval -p expert -o a.db -t hammer,hammer", code=1, err="task hammer is there twice")
+case("eval", "unknown camera", "eval -p expert -o a.db -c corner4", code=1, err="unknown camera 'corner4', expected corner, corner2, corner3")
+case("eval", "unknown profile", "eval -p expert -o a.db --profile v3", code=2, err="expected farama-v3 or avdc-v2")
+case("eval", "a plan without a model", "eval -p expert -o a.db --plan model", code=1, err="plan model needs a video model")
+case("eval", "a model without plans", "eval -p expert -o a.db -m {model}", code=1, err="a model is of no use without plan model or truth")
+case("eval", "no model there", "eval -p expert -o a.db --plan model -m nowhere", code=1, err="nowhere")
+case("eval", "a model without text", "eval -p expert -o a.db --plan model -m {no_text} -t hammer -c corner", code=1, err="text")
+case("eval", "settings that no one knows", "eval -p expert -o a.db --predictor-settings speed=2", code=1, err="unknown setting speed, expected none")
+case("eval", "a file that no one needs", "eval -p expert -o a.db --predictor-file x", code=1, err="policy expert has no file of its own")
+case("eval", "no seeds", "eval -p expert -o a.db --seeds 0", code=2, err="--seeds 0: expected an integer from 1")
+case("eval", "a seed that NumPy lacks", "eval -p expert -o a.db --seed 4294967296", code=1, err="NumPy's legacy generator takes 0[.][.]4294967295")
 for text in ("3", "4/3", "-1/3", "1/0", "a/b", "1/2/3"):
-    case("eval", "shard " + text, "eval -o a.db --shard=" + text, code=2, err="expected I/N, such as 1/4, with I from 1 to N")
-case("eval", "sampler auto", "eval -o a.db --plan model -m {model} -s auto", code=1, err="an episode must not depend on that: name a sampler")
-case("eval", "a sampler's foreign setting", "eval -o a.db --plan model -m {model} -s ddim --chunk 3", code=2, err="--chunk is a setting of draft-target")
-case("eval", "a bad sampler", "eval -o a.db --plan model -m {model} -s ddim -n 1000", code=1, err="steps")
-case("eval", "a sampler twice", "eval -o a.db --plan model -m {model} --samplers ddim,ddim:100", code=1, err="sampler ddim-100 is there twice")
-case("eval", "two ways to name samplers", "eval -o a.db --plan model -m {model} --samplers ddim -s ab2", code=2, err="one of --sampler and --samplers")
-case("eval", "a suite's samplers and others", "eval -o a.db --suite paper-chunks -m {model} -s ab2", code=2, err="--suite paper-chunks brings its samplers")
-case("eval", "from a step, not warm", "eval -o a.db --plan model -m {model} --from-step 5", code=2, err="--from-step is of --warm")
-case("eval", "warm without a model", "eval -o a.db --plan truth --warm", code=1, err="a warm start is one of a video model")
-case("eval", "ahead without plans", "eval -o a.db --ahead 4", code=1, err="planning while acting needs plans")
+    case("eval", "shard " + text, "eval -p expert -o a.db --shard=" + text, code=2, err="expected I/N, such as 1/4, with I from 1 to N")
+case("eval", "sampler auto", "eval -p expert -o a.db --plan model -m {model} -s auto", code=1, err="an episode must not depend on that: name a sampler")
+case("eval", "a sampler's foreign setting", "eval -p expert -o a.db --plan model -m {model} -s ddim --chunk 3", code=2, err="--chunk is a setting of draft-target")
+case("eval", "a bad sampler", "eval -p expert -o a.db --plan model -m {model} -s ddim -n 1000", code=1, err="steps")
+case("eval", "a sampler twice", "eval -p expert -o a.db --plan model -m {model} --samplers ddim,ddim:100", code=1, err="sampler ddim-100 is there twice")
+case("eval", "two ways to name samplers", "eval -p expert -o a.db --plan model -m {model} --samplers ddim -s ab2", code=2, err="one of --sampler and --samplers")
+case("eval", "a suite's samplers and others", "eval -p expert -o a.db --suite paper-chunks -m {model} -s ab2", code=2, err="--suite paper-chunks brings its samplers")
+case("eval", "from a step, not warm", "eval -p expert -o a.db --plan model -m {model} --from-step 5", code=2, err="--from-step is of --warm")
+case("eval", "warm without a model", "eval -p expert -o a.db --plan truth --warm", code=1, err="a warm start is one of a video model")
+case("eval", "ahead without plans", "eval -p expert -o a.db --ahead 4", code=1, err="planning while acting needs plans")
 case("eval", "merge: nothing", "eval merge -o a.db", code=2, err="expected --out FILE.db STORE.db")
 case("eval", "merge: no store", "eval merge a.db", code=2, err="--out FILE is missing")
-case("eval", "an argument", "eval -o a.db more", code=2, err="unexpected argument 'more'")
+case("eval", "an argument", "eval -p expert -o a.db more", code=2, err="unexpected argument 'more'")

@@ -18,7 +18,7 @@ COLUMNS = ["settings", "task", "camera", "seed", "success", "first_success", "st
 
 def make_store(run, name="a.db"):
     """Real episodes, then some results changed, so that there is something to tell apart."""
-    evaluate(run, "eval -t handle-press,button-press -c corner,corner3 --seeds 4 -o " + name)
+    evaluate(run, "eval -p expert -t handle-press,button-press -c corner,corner3 --seeds 4 -o " + name)
     store = sqlite3.connect(run.path(name))
     (settings, text), = store.execute("SELECT hash, json FROM settings").fetchall()
     store.execute("INSERT INTO settings VALUES ('0123456789abcdef', 'other', ?)", (text,))
@@ -101,7 +101,7 @@ class Page(html.parser.HTMLParser):
 @special("report", "HTML with films")
 def as_html(run):
     make_store(run)
-    evaluate(run, "eval -t handle-press -c corner --plan truth --plan-frames 2 --seeds 2 --videos films --video-stride 20 -o b.db " + CHEAP)
+    evaluate(run, "eval -p expert -t handle-press -c corner --plan truth --plan-frames 2 --seeds 2 --videos films --video-stride 20 -o b.db " + CHEAP)
     code, out, err = run.run("report a.db b.db -o page.html --videos films --title '<Title> & more'")
     expect(code == 0 and err == "" and re.fullmatch(r"page.html  [0-9.]+ kB\n", out), "%s%s", out, err)
     with open(run.path("page.html")) as file:

@@ -143,6 +143,7 @@ static vipo_eval_options cheap(void)
 {
     vipo_eval_options options;
     vipo_eval_default_options(&options);
+    options.policy = "expert";
     options.tasks = one_task;
     options.n_tasks = 1;
     options.cameras = one_camera;

@@ -48,6 +48,7 @@ static vipo_status evaluate(const char *store, int workers, int seeds, watch *w,
 {
     vipo_eval_options options;
     vipo_eval_default_options(&options);
+    options.policy = "expert";
     options.tasks = tasks;
     options.n_tasks = 2;
     options.cameras = cameras;

@@ -57,7 +57,7 @@ const char test_tiny_config[] =
     "   \"num_latents_mean_pooled\": 2, \"ff_mult\": 2}},\n"
     " \"diffusion\": {\"timesteps\": 20},\n"
     " \"text_encoder\": {\"hidden_size\": 128, \"intermediate_size\": 256, \"num_hidden_layers\": 2,\n"
-    "  \"num_attention_heads\": 4, \"vocab_size\": 821}}\n";
+    "  \"num_attention_heads\": 4, \"vocab_size\": 743}}\n";
 
 /* A weight source that makes weights up and keeps them. */
 typedef struct collector {

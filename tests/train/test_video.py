@@ -277,8 +277,10 @@ def check_evaluation(folder, data, vipo):
     result = files.read_json(os.path.join(out, "evaluation.json"))
     plans, steering = result["plans"], result["steering"]["door-open/door-close"]
     print("plans: psnr %.1f, frame repeated %.1f; steering %d of %d" % (plans["ddim:5"]["psnr"], plans["frame repeated"]["psnr"], steering["right"], steering["of"]))
-    assert set(plans) == {"clips", "frame repeated", "nearest training clip", "ddim:5", "ab2:4"} and plans["clips"] == 2
+    assert set(plans) == {"clips", "frame repeated", "nearest training clip", "ddim:5", "ddim:5, unseen phrasing", "ab2:4"}
+    assert plans["clips"] == 2 and set(result["last_frame_by_task"]) == set(TEXTS)
     assert len(result["v_mse"]["bins"]) == 10 and 0 < result["v_mse"]["mean"] < 1
+    assert result["steering"]["door-open/door-close from the middle"]["of"] == 4
     assert steering["of"] == 4 and steering["of_these"] == 2 and "Steering" in printed.getvalue()
     with open(os.path.join(out, "plans-ab2-4.png"), "rb") as file:
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"

@@ -46,7 +46,7 @@ static void test_model_folder(void **state)
     assert_int_equal(c.text.layers, 2);
     assert_int_equal(c.text.heads, 4);
     assert_int_equal(c.text.positions, 77);
-    assert_int_equal(c.text.vocabulary, 821);
+    assert_int_equal(c.text.vocabulary, 743);
     assert_true(c.text.quick_gelu);
     assert_true(c.text.norm_eps == 1e-5F);
 }

@@ -110,7 +110,7 @@ static void test_metaworld(void **state)
     assert_true(info.has_text_encoder);
     assert_int_equal(info.text_width, 128);
     assert_int_equal(info.text_layers, 2);
-    assert_int_equal(info.vocabulary, 821);
+    assert_int_equal(info.vocabulary, 743);
     assert_true(info.unet_parameters > 4500000 && info.unet_parameters < 4600000);
     assert_true(info.text_parameters > 370000 && info.text_parameters < 390000);
     size_t size;
@@ -422,12 +422,12 @@ static void test_wrong_text_tensors(void **state)
 
     /* fewer embeddings than the tokenizer has tokens */
     char *config = test_file_read(test_path("models/metaworld-64/config.json"), NULL);
-    char *vocabulary = strstr(config, "\"vocab_size\": 821");
+    char *vocabulary = strstr(config, "\"vocab_size\": 743");
     assert_non_null(vocabulary);
-    memcpy(vocabulary, "\"vocab_size\": 820", strlen("\"vocab_size\": 820"));
+    memcpy(vocabulary, "\"vocab_size\": 742", strlen("\"vocab_size\": 742"));
     test_file_write(test_in_folder(folder, "config.json"), config, strlen(config));
     free(config);
-    assert_refused(folder, VIPO_MISMATCH, "vocab.json", "has 821 tokens, config.json says vocab_size 820");
+    assert_refused(folder, VIPO_MISMATCH, "vocab.json", "has 743 tokens, config.json says vocab_size 742");
 }
 
 /* Geometry that the file does not have is noticed by name and shape. */

@@ -398,8 +398,8 @@ static void test_texts(void **state)
     assert_ok(vipo_planner_encode_text(f->planner, "open the door", ids, &n, &features, NULL, &error),
               &error);
     assert_int_equal(n, 5);
-    assert_int_equal(ids[0], 819);
-    assert_int_equal(ids[4], 820);
+    assert_int_equal(ids[0], 741);
+    assert_int_equal(ids[4], 742);
     assert_int_equal(features.rank, 3);
     assert_int_equal(features.shape[1], 5);
 
@@ -445,7 +445,7 @@ static void test_long_text(void **state)
               &error);
     assert_int_equal(w.warnings, 1);
     assert_int_equal(n, 77);
-    assert_int_equal(ids[76], 820);
+    assert_int_equal(ids[76], 742);
     assert_int_equal(features.shape[1], 77);
     vipo_array_free(&features);
     text[5 * 75] = '\0'; /* 75 words and both ends fit */
