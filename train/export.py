@@ -97,7 +97,9 @@ Trained on one renderer and on these cameras: nothing else will work.
 """
 
 
-def export(run_folder: str | Path, out: str | Path, data: str | Path, name: str, dtype: str, size: int | None, last: bool) -> None:
+def export(
+    run_folder: str | Path, out: str | Path, data: str | Path, name: str, dtype: str, size: int | None, last: bool, licence: str | None = None
+) -> None:
     run_folder, out = Path(run_folder), Path(out)
     kept, content = read_json(run_folder / "config.json"), state.load(run_folder)
     preset = find(kept["preset"])
@@ -135,6 +137,8 @@ def export(run_folder: str | Path, out: str | Path, data: str | Path, name: str,
         },
     }
     values = config_json(preset, size, path, info)
+    if licence:
+        values["licence"] = licence
     out.mkdir(parents=True, exist_ok=True)
     weights = {k: v.to(torch_type) for k, v in unet.state_dict().items()}
     for tensor_name, value in weights.items():
@@ -187,10 +191,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dtype", choices=list(TYPES), default="f16")
     parser.add_argument("--size", type=int, help="pixels; default: those of the stage that the training has come to")
     parser.add_argument("--check", metavar="TASK", help="add check.safetensors, of a held-out clip of this task")
+    parser.add_argument("--licence", metavar="NAME", help="of the weights, for config.json")
     parser.add_argument("--last", action="store_true", help="the last weights in place of the running mean")
     options = parser.parse_args(arguments)
     name = options.name or Path(options.out).resolve().name
-    export(options.run, options.out, options.data, name, options.dtype, options.size, options.last)
+    export(options.run, options.out, options.data, name, options.dtype, options.size, options.last, options.licence)
     if options.check:
         write_check(Path(options.out), options.data, options.check, int(read_json(Path(options.run) / "config.json")["held_out"]))
     total = sum(f.stat().st_size for f in Path(options.out).iterdir() if f.is_file())

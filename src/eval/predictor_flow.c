@@ -198,7 +198,8 @@ static void cut_pictures(vipo_image *pictures, int n, const vipo_crop *region)
         vipo_image *picture = &pictures[i];
         for (int y = 0; y < region->height; y++)
             memmove(picture->data + (size_t)y * row,
-                    picture->data + ((size_t)(region->y + y) * (size_t)picture->width + (size_t)region->x) * 3,
+                    picture->data +
+                        ((size_t)(region->y + y) * (size_t)picture->width + (size_t)region->x) * 3,
                     row);
         picture->height = region->height;
         picture->width = region->width;
