@@ -47,7 +47,6 @@ class Schedule(nn.Module):
             "posterior_mean_coef1": betas * abar_prev.sqrt() / (1 - abar),
             "posterior_mean_coef2": (1 - abar_prev) * (1 - betas).sqrt() / (1 - abar),
             "loss_weight": snr.clamp(max=MIN_SNR_GAMMA) / (snr + 1),
-            "snr": snr,
         }
         for name, value in values.items():
             self.register_buffer(name, value.to(dtype))
@@ -56,12 +55,13 @@ class Schedule(nn.Module):
         """Of the squared error of v at each timestep. "min-snr": AVDC's (Hang et al. 2023), which is near 0 for the
         noisiest times, where only the text can tell what will happen. "min-snr+1" has the same share of a clean video
         and at least 1 in terms of v: (min(snr, gamma) + 1) / (snr + 1). "v": all 1 (SNR + 1 of Salimans & Ho 2022)."""
+        abar = self.alphas_cumprod
         if name == "min-snr":
             return self.loss_weight
         if name == "min-snr+1":
-            return (self.snr.clamp(max=MIN_SNR_GAMMA) + 1) / (self.snr + 1)
+            return ((abar / (1 - abar)).clamp(max=MIN_SNR_GAMMA) + 1) * (1 - abar)
         if name == "v":
-            return torch.ones_like(self.snr)
+            return torch.ones_like(abar)
         raise ValueError(f"weighting '{name}' is unknown, expected one of {', '.join(WEIGHTINGS)}")
 
     def signal_noise(self, t: int) -> tuple[float, float]:
