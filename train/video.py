@@ -130,7 +130,7 @@ def text_path(options: argparse.Namespace, preset: Preset, dataset: Dataset, log
     folder = Path(options.out) / "text"
     if not (folder / "config.json").exists():
         if options.text:
-            path, report = load_encoder(options.text, preset.unet), {"from": str(options.text)}
+            path, report = load_encoder(options.text, preset.unet), read_json(Path(options.text) / "config.json").get("report", {})
             if not (Path(options.text) / "task_path.safetensors").exists():
                 path, report = new_path(
                     dataset.corpus, options.preset, options.text, options.text_steps, options.seed, options.quiet, log
