@@ -49,7 +49,7 @@ if [ -d "$build/without_mujoco" ]; then # with the simulator
     vipo/bin/vipo sim list | grep -q "MuJoCo"
     vipo/bin/vipo sim render --task door-open --seed 1 --json | grep -q '"matrix"' # the installed models
     if [ -d "$build/without_sqlite" ]; then # with the evaluation
-        vipo/bin/vipo eval --out results.db --tasks handle-press --cameras corner --quiet >results.txt
+        vipo/bin/vipo eval --out results.db --policy expert --tasks handle-press --cameras corner --quiet >results.txt
         vipo/bin/vipo report results.db | grep -q "1 episodes, 1 with success"
     fi
     readelf -d vipo/bin/vipo "$libraries/libvipo_sim.so.0" "$libraries/libvipo_eval.so.0" | grep -q "$source" && exit 1
