@@ -28,10 +28,7 @@ typedef struct flow_session {
     int frames, subgoals;
 } flow_session;
 
-enum {
-    MOST_NAMES = 8,
-    FLOW_MARGIN = 16 /* pixels around the frames that DIS sees as well */
-};
+enum { MOST_NAMES = 8 };
 static const char *const borders[] = {"picture", "black", NULL};
 
 /* Reads a setting that is one of the names of name_of. */
@@ -173,77 +170,6 @@ static const uint8_t *object_mask(const vipo_imagined *imagined, bool crop_only,
     return room;
 }
 
-/* Where flow is looked for. Beyond the frames nothing moves, and with "crop-mask" no point lies there. */
-static vipo_crop flow_region(const flow_model *model, const vipo_imagined *imagined)
-{
-    const vipo_view *view = imagined->view;
-    vipo_crop region = imagined->crop;
-    if (!model->crop_only || strcmp(model->flow.method, "dis") != 0)
-        return (vipo_crop){0, 0, view->height, view->width};
-    const int top = region.y < FLOW_MARGIN ? region.y : FLOW_MARGIN;
-    const int left = region.x < FLOW_MARGIN ? region.x : FLOW_MARGIN;
-    const int below = view->height - region.y - region.height, right = view->width - region.x - region.width;
-    region.y -= top;
-    region.x -= left;
-    region.height += top + (below < FLOW_MARGIN ? below : FLOW_MARGIN);
-    region.width += left + (right < FLOW_MARGIN ? right : FLOW_MARGIN);
-    return region;
-}
-
-/* Cuts pictures to the region, in place. */
-static void cut_pictures(vipo_image *pictures, int n, const vipo_crop *region)
-{
-    const size_t row = (size_t)region->width * 3;
-    for (int i = 0; i < n; i++) {
-        vipo_image *picture = &pictures[i];
-        for (int y = 0; y < region->height; y++)
-            memmove(picture->data + (size_t)y * row,
-                    picture->data +
-                        ((size_t)(region->y + y) * (size_t)picture->width + (size_t)region->x) * 3,
-                    row);
-        picture->height = region->height;
-        picture->width = region->width;
-    }
-}
-
-/* Flow of the region -> flow of the whole view, 0 elsewhere. */
-static vipo_status widen(vipo_array *flow, const vipo_crop *region, const vipo_view *view, vipo_error *error)
-{
-    if (!flow->data || (region->height == view->height && region->width == view->width)) return VIPO_OK;
-    const size_t n = flow->shape[0], height = (size_t)view->height, width = (size_t)view->width;
-    const size_t row = (size_t)region->width * 2;
-    const size_t shape[] = {n, height, width, 2};
-    vipo_array whole;
-    VIPO_TRY(vipo_array_alloc(&whole, 4, shape, error));
-    memset(whole.data, 0, n * height * width * 2 * sizeof *whole.data);
-    for (size_t i = 0; i < n; i++)
-        for (size_t y = 0; y < (size_t)region->height; y++)
-            memcpy(whole.data + ((i * height + (size_t)region->y + y) * width + (size_t)region->x) * 2,
-                   flow->data + (i * (size_t)region->height + y) * row, row * sizeof *whole.data);
-    vipo_array_free(flow);
-    *flow = whole;
-    return VIPO_OK;
-}
-
-/* *backward is only made for a round trip. */
-static vipo_status find_flow(flow_session *session, const vipo_imagined *imagined, vipo_array *forward,
-                             vipo_array *backward, vipo_error *error)
-{
-    const flow_model *model = session->model;
-    const bool check = model->motion.sampling == VIPO_MOTION_ROBUST && model->motion.round_trip > 0;
-    const vipo_crop region = flow_region(model, imagined);
-    const int n = imagined->n + 1;
-    vipo_image *pictures = NULL;
-    VIPO_TRY(vipo_scene_frames(imagined, model->border, &pictures, error));
-    cut_pictures(pictures, n, &region);
-    vipo_status status =
-        vipo_flow_images(session->flow, pictures, n, forward, check ? backward : NULL, NULL, error);
-    vipo_scene_frames_free(&pictures, n);
-    if (!status) status = widen(forward, &region, imagined->view, error);
-    if (!status) status = widen(backward, &region, imagined->view, error);
-    return status;
-}
-
 static vipo_status follow(flow_session *session, const vipo_motion *motion, vipo_error *error)
 {
     double(*const motions)[16] = calloc((size_t)motion->n_steps + 1, sizeof *motions);
@@ -262,11 +188,16 @@ static vipo_status flow_plan(void *data, const vipo_imagined *imagined, vipo_err
     const flow_model *model = session->model;
     const vipo_view *view = imagined->view;
     const size_t pixels = (size_t)view->height * (size_t)view->width;
+    const bool check = model->motion.sampling == VIPO_MOTION_ROBUST && model->motion.round_trip > 0;
+    vipo_image *pictures = NULL;
     vipo_array forward = {0}, backward = {0};
     vipo_motion motion = {0};
     uint8_t *room = malloc(pixels);
-    vipo_status status = room ? find_flow(session, imagined, &forward, &backward, error)
+    vipo_status status = room ? vipo_scene_frames(imagined, model->border, &pictures, error)
                               : vipo_fail_memory(error, pixels, "a mask");
+    if (!status)
+        status = vipo_flow_images(session->flow, pictures, imagined->n + 1, &forward,
+                                  check ? &backward : NULL, NULL, error);
     if (!status) {
         /* The view's depth is only read. */
         const vipo_array depth = {
@@ -278,7 +209,7 @@ static vipo_status flow_plan(void *data, const vipo_imagined *imagined, vipo_err
                                              .matrix = view->camera_matrix,
                                              .mask = object_mask(imagined, model->crop_only, room),
                                              .flow = &forward,
-                                             .backward = backward.data ? &backward : NULL};
+                                             .backward = check ? &backward : NULL};
         status = vipo_motion_solve(&request, &options, &motion, error);
     }
     if (!status && motion.end == VIPO_MOTION_NOT_SEEN)
@@ -289,6 +220,7 @@ static vipo_status flow_plan(void *data, const vipo_imagined *imagined, vipo_err
     vipo_motion_free(&motion);
     vipo_array_free(&forward);
     vipo_array_free(&backward);
+    vipo_scene_frames_free(&pictures, imagined->n + 1);
     free(room);
     return status;
 }
