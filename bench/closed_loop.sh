@@ -11,15 +11,16 @@ vipo=${VIPO:-build/vipo}
 model=${MODEL:-models/metaworld-64}
 samplers=ddim:100,ddim:10,draft-target:chunk=6,draft-target:chunk=10,ab2:12
 
+# run POLICY OPTIONS: this seed of all tasks and cameras
+run() {
+    policy=$1
+    shift
+    "$vipo" eval --out "$store" --policy "$policy" --tasks all --cameras all --seed "$seed" --seeds 1 --shadow-size 1024 \
+        --workers "${WORKERS:-2}" --threads 1 --quiet "$@"
+}
+
 seed=$first
 while [ "$seed" -lt $((first + seeds)) ]; do
-    # run POLICY OPTIONS: this seed of all tasks and cameras
-    run() {
-        policy=$1
-        shift
-        "$vipo" eval --out "$store" --policy "$policy" --tasks all --cameras all --seed "$seed" --seeds 1 --shadow-size 1024 \
-            --workers "${WORKERS:-2}" --threads 1 --quiet "$@"
-    }
     run bc --predictor-file models/metaworld-cloning-64
     run goal --predictor-file models/metaworld-goal-64 --plan truth --model "$model"
     run flow --plan truth --model "$model"

@@ -56,7 +56,8 @@ def run(args):
             if (frame["file"], seed) in done:
                 continue
             command = [args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
-                       frame["text"], "--seed", str(seed), "--reference", UNIPC, "--samplers", samplers, "--json", "-q"] + (["--threads", str(args.threads)] if args.threads else [])
+                       frame["text"], "--seed", str(seed), "--reference", UNIPC, "--samplers", samplers, "--json", "-q"]
+            command += ["--threads", str(args.threads)] if args.threads else []
             result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
             for row, name in zip(result, [UNIPC, DDIM, COARSE] + SUITES[args.suite]):
                 row["request"] = name

@@ -99,12 +99,18 @@ class Evaluation:
 
     # ---- plans ------------------------------------------------------------------------------------------------
 
-    def nearest(self, cond: np.ndarray, task: str, camera: str, clips: Sequence[Clip]) -> Clip:
-        """The clip of a task and camera whose first frame is nearest in squared error."""
-        own = [c for c in clips if c.task == task and c.camera == camera]
-        if not own:
+    def nearest(self, cond: np.ndarray, task: str, camera: str, anywhere: bool = False) -> np.ndarray:
+        """Video of the training clip of a task and camera whose first frame, or any frame, is nearest to `cond` in squared error."""
+        best: tuple[float, Clip, int] | None = None
+        for clip in (c for c in self.train if c.task == task and c.camera == camera):
+            starts = list(range(max(clip.count - 1, 1))) if anywhere else [0]
+            frames = self.view.pictures(self.dataset, clip, starts).astype(np.float32) / 255
+            errors = ((frames - cond) ** 2).mean(axis=(1, 2, 3))
+            if best is None or errors.min() < best[0]:
+                best = (float(errors.min()), clip, int(errors.argmin()))
+        if best is None:
             raise ValueError(f"no clip of {task} from {camera} to compare with")
-        return min(own, key=lambda c: float(np.mean((self.video(c)[0] - cond) ** 2)))
+        return self.video(best[1], best[2])
 
     def compare(self, made: np.ndarray, video: np.ndarray) -> dict[str, float]:
         """A plan with the true future."""
@@ -120,25 +126,11 @@ class Evaluation:
 
     def baselines(self, clip: Clip) -> dict[str, dict[str, float]]:
         video = self.video(clip)
-        other = self.video(self.nearest(video[0], clip.task, clip.camera, self.train))
+        other = self.nearest(video[0], clip.task, clip.camera)
         still = video[:1].repeat(self.view.frames, axis=0)
         return {"frame repeated": self.compare(still, video), "nearest training clip": self.compare(other[1:], video)}
 
     # ---- steering ---------------------------------------------------------------------------------------------
-
-    def future(self, cond: np.ndarray, task: str, camera: str, middle: bool) -> np.ndarray:
-        """Video of a training clip of this task: from its first frame, or from any one, that looks most like `cond`."""
-        if not middle:
-            return self.video(self.nearest(cond, task, camera, self.train))
-        best: tuple[float, Clip | None, int] = (float("inf"), None, 0)
-        for clip in (c for c in self.train if c.task == task and c.camera == camera):
-            frames = self.view.pictures(self.dataset, clip, list(range(clip.count - 1))).astype(np.float32) / 255
-            errors = ((frames - cond) ** 2).mean(axis=(1, 2, 3))
-            if errors.min() < best[0]:
-                best = (float(errors.min()), clip, int(errors.argmin()))
-        if best[1] is None:
-            raise ValueError(f"no clip of {task} from {camera} to compare with")
-        return self.video(best[1], best[2])
 
     def steer(self, sampler: str, clip: Clip, command: str, opposite: str, middle: bool) -> dict[str, Any]:
         """A plan for `command` from a frame of the clip: nearer to its true future than to the opposite's?"""
@@ -147,7 +139,7 @@ class Evaluation:
         made, _ = self.plan(sampler, clip, self.text(command), start)
         distances = []
         for task in (command, opposite):
-            true = self.video(clip, start) if task == clip.task else self.future(cond, task, clip.camera, middle)
+            true = self.video(clip, start) if task == clip.task else self.nearest(cond, task, clip.camera, middle)
             # what changes, so that another scene's standing things do not count
             distances.append(float(np.mean(((made - cond[None]) - (true[1:] - true[:1])) ** 2)))
         return {"clip": f"{clip.task}/{clip.camera}/{clip.seed}", "command": command, "to_command": distances[0],

@@ -52,6 +52,12 @@ static float to_float(float v) { return v; }
 
 static float sigmoid(float z) { return 1.0f / (1.0f + expf(-z)); }
 
+/* The derivative of z sigmoid(z). */
+static float silu_slope(float z) {
+  float q = sigmoid(z);
+  return q * (1.0f + z * (1.0f - q));
+}
+
 /* sums [b][chunks][2][c] of the chunks -> total [2][c] of sample i */
 static void add_chunks(const Shape *s, const float *sums, int64_t i, double *total) {
   memset(total, 0, (size_t)(2 * s->c) * sizeof *total);

@@ -59,8 +59,7 @@ int NAME(norm_silu_backward)(const T *x, const T *dy, const float *e, const floa
       const T *restrict from = x + at, *restrict grad = dy + at;
 #pragma omp simd
       for (int64_t j = 0; j < c; j++) {
-        float v = READ(from[j]), z = v * slope[j] + offset[j], q = sigmoid(z);
-        float dz = READ(grad[j]) * q * (1.0f + z * (1.0f - q));
+        float v = READ(from[j]), dz = READ(grad[j]) * silu_slope(v * slope[j] + offset[j]);
         sum[j] += dz;
         with_x[j] += dz * v;
       }
@@ -80,8 +79,7 @@ int NAME(norm_silu_backward)(const T *x, const T *dy, const float *e, const floa
       T *restrict to = dx + at;
 #pragma omp simd
       for (int64_t j = 0; j < c; j++) {
-        float v = READ(from[j]), z = v * slope[j] + offset[j], q = sigmoid(z);
-        float dz = READ(grad[j]) * q * (1.0f + z * (1.0f - q));
+        float v = READ(from[j]), dz = READ(grad[j]) * silu_slope(v * slope[j] + offset[j]);
         to[j] = WRITE(dz * of_dz[j] + v * of_x[j] + alone[j]);
       }
     }
