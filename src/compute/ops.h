@@ -69,10 +69,12 @@ typedef enum vipo_method {
     VIPO_METHOD_DIRECT,
     VIPO_METHOD_WINOGRAD_2, /* F(2x2, 3x3): 16 products for 4 outputs, in place of 36 */
     VIPO_METHOD_WINOGRAD_4, /* F(4x4, 3x3): 36 for 16 in place of 144; over frames F(4, 3): 6 for 4 in place of 12 */
+    VIPO_METHOD_SPLIT, /* three bfloat16 products of high and low parts for one of floats (amx/split.h) */
+    VIPO_METHOD_SPLIT_WINOGRAD_2, /* F(2x2, 3x3) with such products; F(4x4) loses too many digits */
     VIPO_METHODS
 } vipo_method;
 
-/* "direct", "winograd2", "winograd4" */
+/* "direct", "winograd2", "winograd4", "split", "split-winograd2" */
 const char *vipo_method_name(vipo_method method);
 
 /* A layer whose weights are to be packed, and the size of its input maps; a linear layer has 1 x 1 x 1. */
@@ -293,6 +295,7 @@ enum { VIPO_KERNEL_REVISION = 1 };
 extern const vipo_ops vipo_ops_ref;
 extern const vipo_ops vipo_ops_avx2;
 extern const vipo_ops vipo_ops_avx512;
+extern const vipo_ops vipo_ops_amx;
 
 /* The table of that name; NULL: the one named by the environment variable VIPO_COMPUTE, else the fastest this
  * CPU runs. An unknown or unsupported name fails with the list of those that would work. */

@@ -11,6 +11,9 @@ static const vipo_ops *const tables[] = {
     &vipo_ops_avx2,
     &vipo_ops_avx512,
 #endif
+#ifdef VIPO_AMX
+    &vipo_ops_amx,
+#endif
 };
 
 enum { TABLES = sizeof tables / sizeof tables[0] };
@@ -39,7 +42,8 @@ const char *vipo_weight_kind_name(vipo_weight_kind kind)
 
 const char *vipo_method_name(vipo_method method)
 {
-    static const char *const names[VIPO_METHODS] = {"direct", "winograd2", "winograd4"};
+    static const char *const names[VIPO_METHODS] = {"direct", "winograd2", "winograd4", "split",
+                                                   "split-winograd2"};
     return (unsigned)method < VIPO_METHODS ? names[method] : "unknown";
 }
 

@@ -31,10 +31,12 @@ static double space_products(const vipo_packed *weights, int height, int width)
     if (weights->kind == VIPO_WEIGHT_LINEAR) return pixels;
     switch (weights->method) {
     case VIPO_METHOD_WINOGRAD_2:
+    case VIPO_METHOD_SPLIT_WINOGRAD_2:
         return 16 * tiles(height, 2) * tiles(width, 2);
     case VIPO_METHOD_WINOGRAD_4:
         return 36 * tiles(height, 4) * tiles(width, 4);
     case VIPO_METHOD_DIRECT:
+    case VIPO_METHOD_SPLIT:
     case VIPO_METHODS:
         break;
     }

@@ -57,7 +57,7 @@ typedef enum checkop_key {
     KEY_FILM,   /* 1: factor and summand, 2: only the summand */
     KEY_RADIUS, /* of a correlation; with flow=1 the window is moved */
     KEY_FLOW,
-    KEY_METHOD, /* auto: the one that the table chooses; direct winograd2 winograd4, where the table knows it */
+    KEY_METHOD, /* auto: the one that the table chooses; direct winograd2 winograd4 split split-winograd2, where the table knows it */
     KEY_HALF,   /* 1: weights as binary16 where the table can */
     KEY_COUNT, /* calls in one network step, for sums over a network */
     CHECKOP_KEYS

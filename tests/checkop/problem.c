@@ -309,7 +309,12 @@ static void pack(checkop_call *call, const checkop_problem *problem, int i, vipo
 {
     const vipo_ops *ops = call->compute.ops;
     const int *v = problem->shape.v;
-    const vipo_layer layer = {kind, in, out, v[KEY_FRAMES], v[KEY_HEIGHT], v[KEY_WIDTH], v[KEY_HALF] != 0};
+    vipo_layer layer = {kind, in, out, 1, 1, 1, v[KEY_HALF] != 0};
+    if (problem->shape.op == CHECKOP_CONV_SPACE || problem->shape.op == CHECKOP_CONV_TIME) {
+        layer.frames = v[KEY_FRAMES];
+        layer.height = v[KEY_HEIGHT];
+        layer.width = v[KEY_WIDTH];
+    }
     const vipo_method method = v[KEY_METHOD] == 0 || !ops->knows(&layer, (vipo_method)(v[KEY_METHOD] - 1))
                                    ? ops->choose(&layer)
                                    : (vipo_method)(v[KEY_METHOD] - 1);

@@ -59,6 +59,8 @@ vipo_method BLOCKED(choose)(const vipo_layer *layer);
 size_t BLOCKED(packed_floats)(const vipo_layer *layer, vipo_method method);
 void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
                    float *memory, vipo_packed *packed, vipo_pool *pool);
+/* The bias behind packed weights, with zeros up to a whole vector and where a layer has none; returns `packed`. */
+const float *BLOCKED(pack_bias)(float *packed, const float *bias, int out);
 
 /* out[i][c] = silu(scale[c] x[i][c] + shift[c]) for `channels` floats of n pixels; scale NULL: no norm. */
 void BLOCKED(activate)(float *out, size_t out_stride, const float *x, size_t x_stride, int channels, int n,

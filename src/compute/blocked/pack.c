@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "compute/blocked/blocked.h"
+#include "compute/blocked/upsample_taps.h"
 #include "compute/blocked/winograd_space.h"
 #include "compute/blocked/winograd_time.h"
 
@@ -26,6 +27,7 @@ static bool in_space(vipo_weight_kind kind)
 bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method)
 {
     if (method == VIPO_METHOD_DIRECT) return true;
+    if (method > VIPO_METHOD_WINOGRAD_4) return false;
     if (layer->kind == VIPO_WEIGHT_TIME) return method == VIPO_METHOD_WINOGRAD_4 && layer->frames >= 2;
     return in_space(layer->kind);
 }
@@ -73,15 +75,6 @@ static void read_block(float (*block)[PACK_CHANNELS][PANEL], int in, int taps, i
     }
 }
 
-/* Which of the three taps of an axis reach input pixel `tap` (0 or 1) of the 2-tap filter of a parity: the
- * enlarged picture's pixels 2 i + parity - 1, + 0, + 1 are input pixels i - 1, i, i for parity 0 and i, i,
- * i + 1 for parity 1. */
-static void merged_taps(int parity, int tap, int *first, int *end)
-{
-    *first = tap == 0 ? 0 : parity == 0 ? 1 : 2;
-    *end = tap == 1 ? 3 : parity == 0 ? 1 : 2;
-}
-
 static void write_block(float *panel, int width, vipo_weight_kind kind, int in, int first, int n,
                         float (*block)[PACK_CHANNELS][PANEL])
 {
@@ -94,20 +87,12 @@ static void write_block(float *panel, int width, vipo_weight_kind kind, int in, 
 static void write_merged_block(float *panel, int width, int parity, int in, int first, int n,
                                float (*block)[PACK_CHANNELS][PANEL])
 {
-    for (int tap = 0; tap < 4; tap++) {
-        int y0, y1, x0, x1;
-        merged_taps(parity / 2, tap / 2, &y0, &y1);
-        merged_taps(parity % 2, tap % 2, &x0, &x1);
+    for (int tap = 0; tap < 4; tap++)
         for (int c = 0; c < n; c++) {
             float *row = panel + ((size_t)tap * (size_t)in + (size_t)(first + c)) * (size_t)width;
-            for (int o = 0; o < width; o++) {
-                double sum = 0;
-                for (int y = y0; y < y1; y++)
-                    for (int x = x0; x < x1; x++) sum += (double)block[y * 3 + x][c][o];
-                row[o] = (float)sum;
-            }
+            for (int o = 0; o < width; o++)
+                row[o] = upsample_weight(&block[0][c][o], sizeof block[0] / sizeof(float), parity, tap);
         }
-    }
 }
 
 struct pack_loop {
@@ -141,6 +126,13 @@ static void pack_direct(void *arg, int p, int thread)
     }
 }
 
+const float *BLOCKED(pack_bias)(float *packed, const float *bias, int out)
+{
+    memset(packed, 0, padded_columns(out) * sizeof(float));
+    if (bias) memcpy(packed, bias, (size_t)out * sizeof(float));
+    return packed;
+}
+
 void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *weights, const float *bias,
                    float *memory, vipo_packed *packed, vipo_pool *pool)
 {
@@ -151,14 +143,11 @@ void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *wei
         BLOCKED(winograd_time_pack)(layer, weights, memory, pool);
     else
         BLOCKED(winograd_space_pack)(layer, method, weights, memory, pool);
-    float *packed_bias = memory + weight_floats(layer, method);
-    memset(packed_bias, 0, padded_columns(layer->out) * sizeof(float));
-    if (bias) memcpy(packed_bias, bias, (size_t)layer->out * sizeof(float));
     *packed = (vipo_packed){.kind = layer->kind,
                             .method = method,
                             .half = BLOCKED(halves)(layer, method),
                             .in = layer->in,
                             .out = layer->out,
                             .data = memory,
-                            .bias = packed_bias};
+                            .bias = BLOCKED(pack_bias)(memory + weight_floats(layer, method), bias, layer->out)};
 }

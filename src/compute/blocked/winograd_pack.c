@@ -1,17 +1,9 @@
 /* Weights of Winograd convolutions in space: G w G^T, panels of [product][in][columns]. */
 #include <string.h>
 
-#include "compute/blocked/winograd.h"
-#include "compute/blocked/winograd_space.h"
+#include "compute/blocked/winograd_v.h"
 
 enum { HALVES = 8 /* converted at a time; panels are multiples of it wide */ };
-
-size_t BLOCKED(winograd_space_floats)(const vipo_layer *layer, vipo_method method)
-{
-    const int axis = winograd_outputs(method) + 2;
-    const size_t count = (size_t)(axis * axis) * panel_floats(layer->in, layer->out);
-    return BLOCKED(halves)(layer, method) ? (count + 1) / 2 : count;
-}
 
 struct pack_loop {
     const vipo_layer *layer;
@@ -51,12 +43,87 @@ static void transform_rows(const struct filter *filter, int i, const double g[3]
                           g[2] * filter->half[i][2][o]);
 }
 
+#ifdef VIPO_SPLIT
+
+static bool halves(const vipo_layer *layer, vipo_method method)
+{
+    (void)layer, (void)method;
+    return false;
+}
+
+static size_t weight_floats(int products, int in, int out, bool half)
+{
+    (void)half;
+    return (size_t)products * panel_floats(split_chunks(in) * SPLIT_CHUNK, out);
+}
+
+static float *panel_of(const struct pack_loop *loop, int p)
+{
+    const size_t depth = (size_t)split_chunks(loop->layer->in) * SPLIT_CHUNK;
+    return loop->memory + (size_t)(loop->axis * loop->axis) * depth * (size_t)p * PANEL;
+}
+
+/* Chunks end in inputs that do not exist. */
+static void clear_panel(const struct pack_loop *loop, int p)
+{
+    const size_t depth = (size_t)split_chunks(loop->layer->in) * SPLIT_CHUNK;
+    const size_t floats = (size_t)(loop->axis * loop->axis) * depth * (size_t)panel_width(loop->layer->out, p);
+    memset(panel_of(loop, p), 0, floats * sizeof(float));
+}
+
+/* Weights of input c and one product, panel p. */
+static void store_line(const struct pack_loop *loop, int p, int product, int c, const float *line)
+{
+    const int width = panel_width(loop->layer->out, p);
+    const size_t depth = (size_t)split_chunks(loop->layer->in) * SPLIT_CHUNK;
+    const size_t chunk = (size_t)product * depth + (size_t)(c / SPLIT_CHUNK * SPLIT_CHUNK);
+    vipo_split_store_weights(panel_of(loop, p) + chunk * (size_t)width, width, c % SPLIT_CHUNK, line);
+}
+
+#else
+
+static bool halves(const vipo_layer *layer, vipo_method method)
+{
+    return BLOCKED(halves)(layer, method);
+}
+
+static size_t weight_floats(int products, int in, int out, bool half)
+{
+    const size_t count = (size_t)products * panel_floats(in, out);
+    return half ? (count + 1) / 2 : count;
+}
+
 static void store_halves(uint16_t *out, const float *x, int n)
 {
     for (int i = 0; i < n; i += HALVES)
         _mm_storeu_si128(
             (__m128i *)(void *)(out + i),
             _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+static void clear_panel(const struct pack_loop *loop, int p)
+{
+    (void)loop, (void)p;
+}
+
+/* Weights of input c and one product, panel p. */
+static void store_line(const struct pack_loop *loop, int p, int product, int c, const float *line)
+{
+    const size_t in = (size_t)loop->layer->in, width = (size_t)panel_width(loop->layer->out, p);
+    const size_t at = (size_t)(loop->axis * loop->axis) * in * (size_t)p * PANEL +
+                      ((size_t)product * in + (size_t)c) * width;
+    if (loop->half)
+        store_halves((uint16_t *)(void *)loop->memory + at, line, (int)width);
+    else
+        memcpy(loop->memory + at, line, width * sizeof *line);
+}
+
+#endif
+
+size_t WINOGRAD(winograd_space_floats)(const vipo_layer *layer, vipo_method method)
+{
+    const int axis = winograd_outputs(method) + 2;
+    return weight_floats(axis * axis, layer->in, layer->out, halves(layer, method));
 }
 
 /* Task p: a panel of columns. */
@@ -66,29 +133,24 @@ static void pack_panel(void *arg, int p, int thread)
     const struct pack_loop *loop = arg;
     const double(*g)[3] = loop->axis == 6 ? winograd_filter_4 : winograd_filter_2;
     const int in = loop->layer->in, out = loop->layer->out, width = panel_width(out, p), axis = loop->axis;
-    const size_t product = (size_t)in * (size_t)width;
-    const size_t start = (size_t)(axis * axis) * (size_t)in * (size_t)p * PANEL;
     struct filter filter = {.step = (size_t)in * 9, .columns = least(out - p * PANEL, width)};
+    clear_panel(loop, p);
     for (int c = 0; c < in; c++) {
         filter.taps = loop->weights + ((size_t)p * PANEL * (size_t)in + (size_t)c) * 9;
         transform_columns(&filter, g, axis);
         for (int i = 0; i < axis; i++)
             for (int j = 0; j < axis; j++) {
                 float line[PANEL];
-                const size_t at = start + (size_t)(i * axis + j) * product + (size_t)c * (size_t)width;
                 transform_rows(&filter, i, g[j], line);
-                if (loop->half)
-                    store_halves((uint16_t *)(void *)loop->memory + at, line, width);
-                else
-                    memcpy(loop->memory + at, line, (size_t)width * sizeof *line);
+                store_line(loop, p, i * axis + j, c, line);
             }
     }
 }
 
-void BLOCKED(winograd_space_pack)(const vipo_layer *layer, vipo_method method, const float *weights,
+void WINOGRAD(winograd_space_pack)(const vipo_layer *layer, vipo_method method, const float *weights,
                                   float *memory, vipo_pool *pool)
 {
     struct pack_loop loop = {layer, weights, memory, winograd_outputs(method) + 2,
-                             BLOCKED(halves)(layer, method)};
+                             halves(layer, method)};
     vipo_pool_run(pool, panel_count(layer->out), pack_panel, &loop);
 }

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "compute/blocked/winograd.h"
+#include "compute/blocked/winograd_v.h"
 
 enum {
     /* V and M have a few lines between products, lest those of one tile fall into one set of the cache. */
@@ -17,10 +17,9 @@ enum {
     BLOCK_BYTES = 640 << 10,             /* V and M of a block of tiles */
     SLICE_BYTES = 160 << 10,             /* activated pixels of a block, some channels at a time */
     SHARED_BYTES = 6 << 20,              /* V of small maps */
-    SMALL_MAP_TILES = 32,                /* tiles of a frame */
-    LEAST_TILES = LANES == 16 ? 16 : 24, /* of a block, however many channels */
-    MOST_TILES = 96,                     /* of a block */
-    SMALL_TILES = 64,                    /* of a task on small maps */
+    SMALL_MAP_TILES = 32,    /* tiles of a frame */
+    MOST_TILES = 96,         /* of a block */
+    SMALL_TILES = 64,        /* of a task on small maps */
     TASKS_PER_THREAD = 4,
 };
 
@@ -30,7 +29,7 @@ struct winograd_plan {
     int products;         /* axis^2 */
     int enlarge;          /* 2 for upsampling, else 1 */
     int channels;         /* inputs of all sources */
-    size_t depth;         /* channels rounded up to whole vectors */
+    size_t v_row;         /* floats of a row of V */
     int height, width;    /* of the output */
     int tiles_y, tiles_x; /* of a frame */
     int frames;           /* of all samples */
@@ -38,7 +37,7 @@ struct winograd_plan {
     int group;            /* small: frames of V */
     int block_y, block_x; /* tiles of a block, at most */
     int tiles;            /* rows of V: of a block, or of a group */
-    int slice;            /* channels activated together, whole vectors */
+    int slice;            /* channels activated together, a multiple of V_CHANNELS */
     size_t v_product;     /* floats of one product of V */
     int task_tiles;       /* rows of M */
     size_t m_product;     /* floats of one product of M */
@@ -60,9 +59,7 @@ static double block_cost(const struct winograd_plan *plan, int block_y, int bloc
     for (int y = 0; y < plan->tiles_y; y += block_y)
         for (int x = 0; x < plan->tiles_x; x += block_x) {
             const int rows = least(block_y, plan->tiles_y - y), columns = least(block_x, plan->tiles_x - x);
-            const int tiles = rows * columns;
-            const int whole = parts(tiles, TILE_ROWS) * TILE_ROWS;
-            cost += plan->products * vectors * (.5 * (tiles + whole) + 6);
+            cost += plan->products * vectors * product_cycles(rows * columns);
             cost += 1.5 * block_pixels(plan, rows, columns);
         }
     return cost;
@@ -94,7 +91,7 @@ static void plan_winograd(struct winograd_plan *plan, const vipo_conv_space *arg
         .products = (m + 2) * (m + 2),
         .enlarge = weights->kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? 2 : 1,
         .channels = weights->in,
-        .depth = padded_columns(weights->in),
+        .v_row = v_row_floats(weights->in),
         .height = out->height,
         .width = out->width,
         .tiles_y = parts(out->height, m),
@@ -102,15 +99,15 @@ static void plan_winograd(struct winograd_plan *plan, const vipo_conv_space *arg
         .frames = out->samples * out->frames,
     };
     const int frame_tiles = plan->tiles_y * plan->tiles_x;
-    const size_t tile_bytes = (size_t)plan->products * sizeof(float) * plan->depth;
+    const size_t tile_bytes = (size_t)plan->products * sizeof(float) * plan->v_row;
     plan->small = frame_tiles <= SMALL_MAP_TILES;
     const size_t block_bytes = tile_bytes + (size_t)plan->products * sizeof(float) * PANEL;
     int most = (int)(BLOCK_BYTES / block_bytes);
     most = most < LEAST_TILES ? LEAST_TILES : least(most, MOST_TILES);
     choose_blocks(plan, most);
     const int pixels = block_pixels(plan, plan->block_y, plan->block_x);
-    const int vectors = SLICE_BYTES / (pixels * LANES * (int)sizeof(float));
-    plan->slice = least((vectors > 1 ? vectors : 1) * LANES, (int)plan->depth);
+    const int slices = SLICE_BYTES / (pixels * V_CHANNELS * (int)sizeof(float));
+    plan->slice = least(slices > 1 ? slices : 1, parts(plan->channels, V_CHANNELS)) * V_CHANNELS;
     plan->slice_bytes = line_bytes((size_t)pixels * (size_t)plan->slice * sizeof(float));
     if (plan->small) {
         const int fitting = (int)(SHARED_BYTES / (tile_bytes * (size_t)frame_tiles));
@@ -120,14 +117,14 @@ static void plan_winograd(struct winograd_plan *plan, const vipo_conv_space *arg
     } else {
         plan->tiles = plan->task_tiles = plan->block_y * plan->block_x;
     }
-    plan->v_product = (size_t)plan->tiles * plan->depth + PRODUCT_GAP;
-    plan->m_product = (size_t)plan->task_tiles * PANEL + PRODUCT_GAP;
-    plan->v_bytes = line_bytes((size_t)plan->products * plan->v_product * sizeof(float));
+    plan->v_product = (size_t)plan->tiles * plan->v_row + PRODUCT_GAP;
+    plan->m_product = (size_t)(parts(plan->task_tiles, M_ROWS) * M_ROWS) * PANEL + PRODUCT_GAP;
+    plan->v_bytes = line_bytes(((size_t)plan->products * plan->v_product + V_SLACK * plan->v_row) * sizeof(float));
     plan->m_bytes = line_bytes((size_t)plan->products * plan->m_product * sizeof(float));
     plan->offset_bytes = line_bytes((size_t)plan->task_tiles * sizeof(ptrdiff_t));
 }
 
-size_t BLOCKED(winograd_space_scratch)(const vipo_conv_space *args)
+size_t WINOGRAD(winograd_space_scratch)(const vipo_conv_space *args)
 {
     struct winograd_plan plan;
     plan_winograd(&plan, args);
@@ -228,7 +225,7 @@ static void activate_block(const struct winograd_plan *plan, const struct block 
     const int rows = block->tiles_y * plan->m + 2, columns = block->tiles_x * plan->m + 2;
     const int first_y = block->tile_y * plan->m - 1, first_x = block->tile_x * plan->m - 1;
     const size_t row_floats = (size_t)columns * (size_t)plan->slice;
-    if (count % LANES) /* the rest of the last vector is read, never used: let it be zero */
+    if (count % V_CHANNELS) /* the rest is read, never used: let it be zero */
         memset(slice, 0, (size_t)rows * row_floats * sizeof(float));
     for (int r = 0; r < rows; r++) {
         const int y = first_y + r;
@@ -240,11 +237,12 @@ static void activate_block(const struct winograd_plan *plan, const struct block 
     }
 }
 
-/* One tile, `count` channels rounded up to vectors: B^T x B. */
-static ALWAYS_INLINE void transform_tile(float *v, size_t v_product, const float *x, size_t row, size_t pixel,
-                                         int count, int axis)
+/* One tile, channels [first, first + count) and the rest of the last V_CHANNELS: B^T x B. v: the tile's row of product 0. */
+static ALWAYS_INLINE void transform_tile(const struct winograd_plan *plan, float *v, const float *x, size_t row,
+                                         int first, int count, int axis)
 {
-    for (int c = 0; c < count; c += LANES) {
+    const size_t pixel = (size_t)plan->slice;
+    for (int c = 0; c < parts(count, V_CHANNELS) * V_CHANNELS; c += LANES) {
         vfloat half[WINOGRAD_MOST * WINOGRAD_MOST], line[WINOGRAD_MOST], out[WINOGRAD_MOST];
         for (int j = 0; j < axis; j++) {
             for (int i = 0; i < axis; i++)
@@ -260,23 +258,24 @@ static ALWAYS_INLINE void transform_tile(float *v, size_t v_product, const float
             else
                 winograd_input_2(out, 1, half + i * 4);
             for (int j = 0; j < axis; j++)
-                v_store(v + (size_t)(i * axis + j) * v_product + (size_t)c, out[j]);
+                put_v(v + (size_t)(i * axis + j) * plan->v_product, plan->channels, first + c, out[j]);
         }
     }
 }
 
+/* v: the row of the block's first tile in product 0. */
 static void transform_block(const struct winograd_plan *plan, const struct block *block, const float *slice,
-                            int count, float *v)
+                            int first, int count, float *v)
 {
     const size_t pixel = (size_t)plan->slice;
     const size_t row = (size_t)(block->tiles_x * plan->m + 2) * pixel;
     for (int ty = 0; ty < block->tiles_y; ty++)
-        for (int tx = 0; tx < block->tiles_x; tx++, v += plan->depth) {
+        for (int tx = 0; tx < block->tiles_x; tx++, v += plan->v_row) {
             const float *x = slice + (size_t)(ty * plan->m) * row + (size_t)(tx * plan->m) * pixel;
             if (plan->m == 4)
-                transform_tile(v, plan->v_product, x, row, pixel, count, 6);
+                transform_tile(plan, v, x, row, first, count, 6);
             else
-                transform_tile(v, plan->v_product, x, row, pixel, count, 4);
+                transform_tile(plan, v, x, row, first, count, 4);
         }
 }
 
@@ -287,7 +286,7 @@ static void make_v(const struct winograd_plan *plan, const struct block *block, 
     for (int channel = 0; channel < plan->channels; channel += plan->slice) {
         const int count = least(plan->slice, plan->channels - channel);
         activate_block(plan, block, channel, count, slice);
-        transform_block(plan, block, slice, count, v + (size_t)first * plan->depth + (size_t)channel);
+        transform_block(plan, block, slice, channel, count, v + (size_t)first * plan->v_row);
     }
 }
 
@@ -297,20 +296,15 @@ static void make_v(const struct winograd_plan *plan, const struct block *block, 
 static void multiply(const struct winograd_plan *plan, const struct winograd_scratch *s, int panel, int first,
                      int n)
 {
-    const vipo_packed *weights = plan->args->weights;
-    const int width = panel_width(weights->out, panel);
-    const size_t product = (size_t)plan->channels * (size_t)width;
-    const size_t start = (size_t)plan->products * (size_t)plan->channels * (size_t)panel * PANEL;
-    const uint16_t *halves = (const void *)weights->data;
-    for (int p = 0; p < plan->products; p++) {
-        const float *v = s->v + (size_t)p * plan->v_product + (size_t)first * plan->depth;
-        float *m = s->m + (size_t)p * plan->m_product;
-        const size_t at = start + (size_t)p * product;
-        if (weights->half)
-            BLOCKED(gemm_half_panel)(n, plan->channels, v, s->v_rows, halves + at, width, m, s->m_rows);
-        else
-            BLOCKED(gemm_panel)(n, plan->channels, v, s->v_rows, weights->data + at, width, m, s->m_rows);
-    }
+    const struct v_product product = {.products = plan->products,
+                                      .rows = n,
+                                      .v = s->v + (size_t)first * plan->v_row,
+                                      .v_product = plan->v_product,
+                                      .v_rows = s->v_rows,
+                                      .m = s->m,
+                                      .m_product = plan->m_product,
+                                      .m_rows = s->m_rows};
+    multiply_v(&product, plan->args->weights, panel);
 }
 
 /* One tile, one vector of columns of which `lanes` exist: A^T m A + bias, to `rows` x `columns` pixels. */
@@ -367,7 +361,7 @@ static void finish_tile(const struct winograd_plan *plan, const float *m, int pa
 static void fill_rows(const struct winograd_plan *plan, const struct winograd_scratch *s, int n)
 {
     for (int i = 0; i < n; i++) {
-        s->v_rows[i] = (ptrdiff_t)i * (ptrdiff_t)(plan->depth * sizeof(float));
+        s->v_rows[i] = (ptrdiff_t)i * (ptrdiff_t)(plan->v_row * sizeof(float));
         s->m_rows[i] = (ptrdiff_t)i * PANEL * (ptrdiff_t)sizeof(float);
     }
 }
@@ -474,7 +468,7 @@ static void winograd_small(const vipo_compute *compute, const struct winograd_pl
     }
 }
 
-void BLOCKED(winograd_space)(const vipo_compute *compute, const vipo_conv_space *args)
+void WINOGRAD(winograd_space)(const vipo_compute *compute, const vipo_conv_space *args)
 {
     struct winograd_plan plan;
     plan_winograd(&plan, args);

@@ -4,12 +4,19 @@
 
 #include "compute/blocked/blocked.h"
 
+/* Names of the copy that multiplies by AMX (winograd_v.h). */
+#ifdef VIPO_SPLIT
+#define WINOGRAD(name) vipo_split_##name
+#else
+#define WINOGRAD(name) BLOCKED(name)
+#endif
+
 /* Floats of the transformed weights: [panel][product][in][columns of the panel]. */
-size_t BLOCKED(winograd_space_floats)(const vipo_layer *layer, vipo_method method);
-void BLOCKED(winograd_space_pack)(const vipo_layer *layer, vipo_method method, const float *weights,
+size_t WINOGRAD(winograd_space_floats)(const vipo_layer *layer, vipo_method method);
+void WINOGRAD(winograd_space_pack)(const vipo_layer *layer, vipo_method method, const float *weights,
                                   float *memory, vipo_pool *pool);
 
-size_t BLOCKED(winograd_space_scratch)(const vipo_conv_space *args);
-void BLOCKED(winograd_space)(const vipo_compute *compute, const vipo_conv_space *args);
+size_t WINOGRAD(winograd_space_scratch)(const vipo_conv_space *args);
+void WINOGRAD(winograd_space)(const vipo_compute *compute, const vipo_conv_space *args);
 
 #endif
