@@ -24,6 +24,7 @@ from compare_peers import ROOT, Failure, cpu_name, model_folder, results_file, w
 
 FIELDS = ("cpu", "model", "table", "methods", "what", "measure", "value")
 STEP_LIMIT = 1e-5
+SPLIT_STEP_LIMIT = 5e-5  # amx, whose products are of split numbers
 PLAN_LIMIT = 1e-4
 SAMPLERS = (("ddim", "10"), ("ab2", "12"), ("unipc", "12"))
 IMAGE = ROOT / "examples" / "frames" / "00_door-open_corner_seed1000.png"
@@ -87,7 +88,7 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, str]]:
     for table in tables:
         v = step(args.vipo, table, model, folder)
         distance = float(np.linalg.norm(v - reference) / np.linalg.norm(reference))
-        note(table, "step", "relative L2", distance, STEP_LIMIT)
+        note(table, "step", "relative L2", distance, SPLIT_STEP_LIMIT if table == "amx" else STEP_LIMIT)
     if (model / "text_encoder.safetensors").exists():
         for sampler in SAMPLERS:
             reference = plan(args.vipo, "ref", model, folder, sampler)

@@ -56,7 +56,7 @@ static const option input_options[] = {
      .kind = OPTION_CHOICE,
      .offset = AT(compute),
      .choice = compute_name,
-     .default_text = "the fastest here",
+     .default_text = "the fastest in float32",
      .help = "kernels to use"},
     {0},
 };

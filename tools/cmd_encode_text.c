@@ -33,8 +33,8 @@ static const option input_options_here[] = {
      .kind = OPTION_STRING,
      .offset = AT(compute),
      .choice = compute_name,
-     .default_text = "$VIPO_COMPUTE, else the fastest here",
-     .help = "kernels: ref, avx2 or avx512"},
+     .default_text = "$VIPO_COMPUTE, else the fastest in float32",
+     .help = "kernels: ref, avx2, avx512 or amx"},
     {0},
 };
 static const option output_options[] = {

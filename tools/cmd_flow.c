@@ -60,7 +60,7 @@ static const option own_options[] = {
      .kind = OPTION_CHOICE,
      .offset = AT(flow.compute),
      .choice = compute_name,
-     .default_text = "the fastest here",
+     .default_text = "the fastest in float32",
      .help = "unimatch: kernels to compute with"},
     {0},
 };

@@ -12,8 +12,8 @@
 #define COMPUTE_ROW                                                                                          \
     {                                                                                                        \
         .name = "compute", .placeholder = "NAME", .kind = OPTION_STRING, .offset = AT(compute),              \
-        .choice = compute_name, .default_text = "$VIPO_COMPUTE, else the fastest here",                      \
-        .help = "kernels: ref, avx2 or avx512"                                                               \
+        .choice = compute_name, .default_text = "$VIPO_COMPUTE, else the fastest in float32",                \
+        .help = "kernels: ref, avx2, avx512 or amx"                                                          \
     }
 #define HALF_ROW                                                                                             \
     {                                                                                                        \

@@ -16,8 +16,8 @@ static const char *device_name(int i)
 
 const char *compute_name(int i)
 {
-    static const char *const names[] = {"ref", "avx2", "avx512"};
-    return i < 3 ? names[i] : NULL;
+    static const char *const names[] = {"ref", "avx2", "avx512", "amx"};
+    return i < (int)(sizeof names / sizeof names[0]) ? names[i] : NULL;
 }
 
 #define AT(member) offsetof(common_options, member)

@@ -258,6 +258,7 @@ static inline bool vipo_correlation_window(const vipo_correlation *args, int x, 
 typedef struct vipo_ops {
     const char *name;
     bool (*supported)(void); /* by this CPU */
+    bool by_name; /* only taken by its name: its rounding errors are about ten times those of float32 */
 
     /* Can this layer be computed by this method? Direct always can. */
     bool (*knows)(const vipo_layer *layer, vipo_method method);
@@ -298,9 +299,9 @@ extern const vipo_ops vipo_ops_avx512;
 extern const vipo_ops vipo_ops_amx;
 
 /* The table of that name; NULL: the one named by the environment variable VIPO_COMPUTE, else the fastest this
- * CPU runs. An unknown or unsupported name fails with the list of those that would work. */
+ * CPU runs that computes in float32. An unknown or unsupported name fails with the list of those that would work. */
 vipo_status vipo_ops_find(const vipo_ops **out, const char *name, vipo_error *error);
-/* Table i of those that this CPU runs, slowest first; NULL past the end. */
+/* Table i of those that this CPU runs, slowest first, those taken by name only last; NULL past the end. */
 const vipo_ops *vipo_ops_available(int i);
 
 /* ---- running ops --------------------------------------------------------------------------------------- */

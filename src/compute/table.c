@@ -43,7 +43,7 @@ const char *vipo_weight_kind_name(vipo_weight_kind kind)
 const char *vipo_method_name(vipo_method method)
 {
     static const char *const names[VIPO_METHODS] = {"direct", "winograd2", "winograd4", "split",
-                                                   "split-winograd2"};
+                                                    "split-winograd2"};
     return (unsigned)method < VIPO_METHODS ? names[method] : "unknown";
 }
 
@@ -61,13 +61,14 @@ vipo_status vipo_ops_find(const vipo_ops **out, const char *name, vipo_error *er
     const vipo_ops *best = NULL;
     char known[128] = "";
     for (int i = 0; vipo_ops_available(i); i++) {
-        best = vipo_ops_available(i);
-        if (name && strcmp(best->name, name) == 0) {
-            *out = best;
+        const vipo_ops *const ops = vipo_ops_available(i);
+        if (name && strcmp(ops->name, name) == 0) {
+            *out = ops;
             return VIPO_OK;
         }
+        if (!ops->by_name) best = ops;
         const size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", best->name);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", ops->name);
     }
     if (name)
         return vipo_fail(error, VIPO_INVALID_ARGUMENT, "op table \"%s\" is not there; this machine has: %s",

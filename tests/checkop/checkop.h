@@ -59,7 +59,7 @@ typedef enum checkop_key {
     KEY_FLOW,
     KEY_METHOD, /* auto: the one that the table chooses; direct winograd2 winograd4 split split-winograd2, where the table knows it */
     KEY_HALF,   /* 1: weights as binary16 where the table can */
-    KEY_COUNT, /* calls in one network step, for sums over a network */
+    KEY_COUNT,  /* calls in one network step, for sums over a network */
     CHECKOP_KEYS
 } checkop_key;
 

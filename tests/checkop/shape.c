@@ -8,7 +8,8 @@ static const char *const op_names[CHECKOP_OPS] = {"conv_space",  "conv_time", "g
                                                   "conv_window", "norm_act",  "correlation"};
 
 static const char *const kind_words[] = {"linear", "3x3", "stride2", "upsample2", "time", NULL};
-static const char *const method_words[] = {"auto", "direct", "winograd2", "winograd4", "split", "split-winograd2", NULL};
+static const char *const method_words[] = {"auto",  "direct",          "winograd2", "winograd4",
+                                           "split", "split-winograd2", NULL};
 static const char *const act_words[] = {"none", "silu",    "gelu", "quick_gelu", "relu",
                                         "mish", "sigmoid", "tanh", NULL};
 

@@ -149,7 +149,7 @@ def comparable(text):
     text = re.sub(r"\b\d+ bytes", "# bytes", text)
     text = re.sub(r'"(\w*bytes|threads)": ?\d+', r'"\1": #', text)
     text = re.sub(r'"compute": ?"\w+"', '"compute": #', text)
-    text = re.sub(r"kernels (ref|avx2|avx512)\b", "kernels #", text)
+    text = re.sub(r"kernels (ref|avx2|avx512|amx)\b", "kernels #", text)
     return re.sub(r" +", " ", text)
 
 

@@ -35,6 +35,12 @@ void generated_weights_open(generated_weights *out, const char *relative_recipe)
 void generated_weights_close(generated_weights *weights);
 vipo_weight_source generated_weights_source(generated_weights *weights);
 
+/* How many times as far as float32 a table may be from golden tensors. */
+static inline double test_table_slack(const vipo_ops *ops)
+{
+    return ops->by_name ? 10 : 1;
+}
+
 /* A compute context of a table: pool, scratch. */
 typedef struct test_compute {
     vipo_compute compute;

@@ -23,7 +23,9 @@ typedef struct scripted_state {
 } scripted_state;
 extern scripted_state scripted;
 
-/* All methods known, direct fixed, packed weights of 9, 16 and 36 floats, seconds as given. */
+enum { SCRIPTED_METHODS = 3 }; /* direct and both of Winograd */
+
+/* All three methods known, direct fixed, packed weights of 9, 16 and 36 floats, seconds as given. */
 void scripted_reset(double direct, double winograd2, double winograd4);
 
 #endif

@@ -64,7 +64,7 @@ static void test_denoise(void **state)
     vipo_array_free(&one_text);
 }
 
-/* Half the memory for some weights, nearly the same v; "ref" keeps floats. */
+/* Half the memory for some weights, nearly the same v; "ref" keeps floats, "amx" its split numbers. */
 static void test_half_weights(void **state)
 {
     const tiny_session *f = *state;
@@ -95,7 +95,7 @@ static void test_half_weights(void **state)
             norm += (double)v[0].data[i] * (double)v[0].data[i];
         }
         const double distance = sqrt(difference / norm);
-        if (vipo_ops_available(table) == &vipo_ops_ref) {
+        if (vipo_ops_available(table) == &vipo_ops_ref || vipo_ops_available(table)->by_name) {
             assert_true(distance == 0);
             assert_int_equal(bytes[1], bytes[0]);
         } else if (!(distance > 1e-6 && distance < 1e-2) || bytes[1] >= bytes[0]) {

@@ -111,8 +111,8 @@ static void test_tables(void **state)
     request.goal = &goal;
     request.sampler = "ddpm";
     float expected[HORIZON * DIM] = {0};
-    for (int i = 0; i < 3; i++) {
-        static const char *const tables[] = {"ref", "avx2", "avx512"};
+    for (int i = 0; i < 4; i++) {
+        static const char *const tables[] = {"ref", "avx2", "avx512", "amx"};
         vipo_goal_policy *policy;
         const vipo_goal_policy_options options = {tables[i], 1};
         if (vipo_goal_policy_open(&policy, folder, &options, NULL, NULL) != VIPO_OK) continue;

@@ -60,7 +60,7 @@ static void test_the_fastest(void **state)
         scripted_reset(1e-6 * s[0], 1e-6 * s[1], 1e-6 * s[2]);
         const vipo_choice choice = tune(*state, &small);
         assert_int_equal(choice.method, cases[i].expected);
-        for (int m = 0; m < VIPO_METHODS; m++)
+        for (int m = 0; m < SCRIPTED_METHODS; m++)
             assert_true(fabs(choice.seconds[m] / (1e-6 * s[m] * millions) - 1) < 1e-6);
         assert_int_equal(scripted.packs, 3);
     }
@@ -183,7 +183,7 @@ static void test_parts(void **state)
     assert_int_equal(in->frames, 1);
     assert_true(in->height < 256 && in->height % 8 == 0 && in->height * in->width >= 4096);
     assert_int_equal(in->width, 256);
-    for (int m = 0; m < VIPO_METHODS; m++)
+    for (int m = 0; m < SCRIPTED_METHODS; m++)
         assert_true(fabs(choice.seconds[m] / ((3 - m) * 1e-9 * products) - 1) < 1e-6);
 
     const vipo_layer frames = {VIPO_WEIGHT_3X3, 512, 512, 7, 32, 32, false};

@@ -55,7 +55,8 @@ static inline void split_vector(char *high, char *low, vfloat x, int n)
     const vfloat back = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded), 16));
     const __mmask16 finite = _mm512_cmp_ps_mask(v_abs(back), v_set((float)INFINITY), _CMP_LT_OQ);
     _mm256_storeu_si256((__m256i *)(void *)high, rounded);
-    _mm256_storeu_si256((__m256i *)(void *)low, (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_sub_ps(finite, x, back)));
+    _mm256_storeu_si256((__m256i *)(void *)low,
+                        (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_sub_ps(finite, x, back)));
 }
 
 /* Up to SPLIT_ROWS pixels times one panel. Memory is read for 16 or 32 pixels. */

@@ -98,17 +98,20 @@ static void pack_panel(void *arg, int i, int thread)
     const int width = panel_width(layer->out, panel), first = panel * PANEL;
     const int all = vipo_weight_taps(layer->kind), taps = taps_of(layer), chunks = split_chunks(layer->in);
     const int depth = taps * chunks * SPLIT_CHUNK;
-    float *const start = loop->memory + (size_t)set * panel_floats(depth, layer->out) +
-                         (size_t)first * (size_t)depth;
+    float *const start =
+        loop->memory + (size_t)set * panel_floats(depth, layer->out) + (size_t)first * (size_t)depth;
     memset(start, 0, (size_t)depth * (size_t)width * sizeof *start);
     for (int c = 0; c < layer->in; c++)
         for (int tap = 0; tap < taps; tap++) {
             float line[PANEL] = {0};
             for (int o = 0; o < least(width, layer->out - first); o++)
-                line[o] = weight_of(
-                    layer, loop->weights + ((size_t)(first + o) * (size_t)layer->in + (size_t)c) * (size_t)all, set, tap);
-            vipo_split_store_weights(start + (size_t)(chunk_of(layer, tap, c / SPLIT_CHUNK) * SPLIT_CHUNK) * (size_t)width, width,
-                                     c % SPLIT_CHUNK, line);
+                line[o] = weight_of(layer,
+                                    loop->weights +
+                                        ((size_t)(first + o) * (size_t)layer->in + (size_t)c) * (size_t)all,
+                                    set, tap);
+            vipo_split_store_weights(start + (size_t)(chunk_of(layer, tap, c / SPLIT_CHUNK) * SPLIT_CHUNK) *
+                                                 (size_t)width,
+                                     width, c % SPLIT_CHUNK, line);
         }
 }
 

@@ -19,8 +19,8 @@ enum {
 
 struct split_plan {
     const vipo_conv_space *args;
-    int taps, parities; /* 3 of an axis and 1; after enlargement 2 and 4; 1x1: 1 and 1 */
-    int pad;            /* 1; 1x1: 0 */
+    int taps, parities;   /* 3 of an axis and 1; after enlargement 2 and 4; 1x1: 1 and 1 */
+    int pad;              /* 1; 1x1: 0 */
     int channels, chunks; /* inputs; chunks of all taps */
     int height, width;    /* of the input, and of the grid of outputs or of one parity */
     int row_pixels;       /* of the window: with borders */
@@ -41,9 +41,12 @@ static size_t window_bytes(const struct split_plan *plan, int padded_rows)
 static void plan_space(struct split_plan *plan, const vipo_conv_space *args)
 {
     const vipo_map *in = &args->in[0];
-    const bool up = args->weights->kind == VIPO_WEIGHT_3X3_UPSAMPLE2, one = args->weights->kind == VIPO_WEIGHT_LINEAR;
+    const bool up = args->weights->kind == VIPO_WEIGHT_3X3_UPSAMPLE2,
+               one = args->weights->kind == VIPO_WEIGHT_LINEAR;
     *plan = (struct split_plan){.args = args,
-                                .taps = one ? 1 : up ? 2 : 3,
+                                .taps = one  ? 1
+                                        : up ? 2
+                                             : 3,
                                 .parities = up ? 4 : 1,
                                 .pad = one ? 0 : 1,
                                 .channels = args->weights->in,
@@ -117,16 +120,16 @@ static void fill_rows(const struct split_plan *plan, int frame, int first, int n
             size_t channel = 0;
             for (int s = 0; s < args->n_in; s++) {
                 const vipo_map *map = &args->in[s];
-                const float *from =
-                    vipo_map_frame(map, sample, frame_of_sample) +
-                    ((size_t)y * (size_t)plan->width + (size_t)x) * (size_t)map->channels;
+                const float *from = vipo_map_frame(map, sample, frame_of_sample) +
+                                    ((size_t)y * (size_t)plan->width + (size_t)x) * (size_t)map->channels;
                 BLOCKED(activate)
                 (row + channel, channels, from, (size_t)map->channels, map->channels, pixels,
                  norm ? args->norm.scale + norm_row + channel : NULL,
                  norm ? args->norm.shift + norm_row + channel : NULL, args->silu);
                 channel += (size_t)map->channels;
             }
-            vipo_split_pixels(target + (size_t)(plan->pad + x) * plan->pitch, plan->pitch, row, plan->channels, pixels);
+            vipo_split_pixels(target + (size_t)(plan->pad + x) * plan->pitch, plan->pitch, row,
+                              plan->channels, pixels);
         }
     }
 }
@@ -152,11 +155,13 @@ static void store(const struct split_plan *plan, int frame, int y, int parity, i
     const float *const bias = plan->args->weights->bias + column;
     const vfloat bias0 = v_load(bias), bias1 = columns > LANES ? v_load(bias + LANES) : v_zero();
     const size_t step = (size_t)(enlarge * out->channels);
-    float *const start = out->data + (size_t)frame * (size_t)out->height * (size_t)out->width * (size_t)out->channels + column;
+    float *const start =
+        out->data + (size_t)frame * (size_t)out->height * (size_t)out->width * (size_t)out->channels + column;
     int x = first % plan->row_pixels, row = first / plan->row_pixels;
     for (int i = 0; i < n; x = 0, row++) {
         const int out_y = (y + row) * enlarge + parity / 2, pixels = least(plan->width - x, n - i);
-        float *to = start + ((size_t)out_y * (size_t)out->width + (size_t)(x * enlarge + parity % 2)) * (size_t)out->channels;
+        float *to = start + ((size_t)out_y * (size_t)out->width + (size_t)(x * enlarge + parity % 2)) *
+                                (size_t)out->channels;
         const float *from = sums + (size_t)i * PANEL;
         if (columns == PANEL)
             for (int p = 0; p < pixels; p++, to += step, from += PANEL) {
@@ -166,7 +171,8 @@ static void store(const struct split_plan *plan, int frame, int y, int parity, i
         else
             for (int p = 0; p < pixels; p++, to += step, from += PANEL) {
                 v_store_n(to, v_add(v_load(from), bias0), least(columns, LANES));
-                if (columns > LANES) v_store_n(to + LANES, v_add(v_load(from + LANES), bias1), columns - LANES);
+                if (columns > LANES)
+                    v_store_n(to + LANES, v_add(v_load(from + LANES), bias1), columns - LANES);
             }
         i += plan->row_pixels - x;
     }
@@ -179,8 +185,7 @@ static void multiply(const struct split_plan *plan, const struct scratch *s, con
     const vipo_packed *weights = plan->args->weights;
     const int depth = plan->chunks * SPLIT_CHUNK, pixels = rows * plan->row_pixels - 2 * plan->pad;
     const char *a = window;
-    if (plan->parities == 4)
-        a += (size_t)(parity / 2 * plan->row_pixels + parity % 2) * plan->pitch;
+    if (plan->parities == 4) a += (size_t)(parity / 2 * plan->row_pixels + parity % 2) * plan->pitch;
     struct split_product product = {
         .pitch = plan->pitch,
         .low = (size_t)split_chunks(plan->channels) * SPLIT_CHUNK_BYTES,
@@ -203,9 +208,9 @@ static void multiply(const struct split_plan *plan, const struct scratch *s, con
 struct split_loop {
     const vipo_compute *compute;
     const struct split_plan *plan;
-    int rows;                 /* of a strip */
-    int first_frame, frames;  /* small: those in the buffer */
-    int task_frames;          /* small */
+    int rows;                /* of a strip */
+    int first_frame, frames; /* small: those in the buffer */
+    int task_frames;         /* small */
 };
 
 /* Task i = frame * strips + strip. */
@@ -243,7 +248,8 @@ static void small_multiply(void *arg, int i, int thread)
     const struct split_plan *plan = loop->plan;
     const struct scratch s = scratch_of(loop->compute, plan, thread);
     const char *const window = scratch_of(loop->compute, plan, 0).window;
-    const int frame_parts = parts(loop->frames, loop->task_frames), panels = panel_count(plan->args->weights->out);
+    const int frame_parts = parts(loop->frames, loop->task_frames),
+              panels = panel_count(plan->args->weights->out);
     const int first = i % frame_parts * loop->task_frames, panel = i / frame_parts % panels;
     fill_chunks(plan, s.chunks);
     vipo_split_begin();

@@ -22,8 +22,8 @@ struct operand {
 
 struct split_plan {
     vipo_conv_time args;
-    int pixels, strips;        /* of a frame */
-    int block;                 /* pixels of the window, at most */
+    int pixels, strips;         /* of a frame */
+    int block;                  /* pixels of the window, at most */
     struct operand operands[2]; /* the convolution, the skip */
     int n;
     size_t window_bytes, row_bytes, chunk_bytes, bias_bytes, offset_bytes;
@@ -49,7 +49,8 @@ static void plan_time(struct split_plan *plan, const vipo_conv_time *args)
                                 .strips = vipo_map_strips(out),
                                 .block = VIPO_STRIP_PIXELS};
     if (is_split(args->weights)) add_operand(plan, &args->in, 1, args->weights);
-    if (args->n_skip && is_split(args->skip_weights)) add_operand(plan, args->skip, args->n_skip, args->skip_weights);
+    if (args->n_skip && is_split(args->skip_weights))
+        add_operand(plan, args->skip, args->n_skip, args->skip_weights);
     if (!is_split(args->weights)) {
         plan->args.weights = args->skip_weights;
         plan->args.embedding = NULL;
@@ -149,8 +150,8 @@ static const float *pixels_of(const vipo_map *map, const struct block *block, in
     return vipo_map_frame(map, block->sample, frame) + (size_t)block->first * (size_t)map->channels;
 }
 
-static void split_operand(const struct split_plan *plan, const struct operand *o, const struct block *block, char *window,
-                          float *row)
+static void split_operand(const struct split_plan *plan, const struct operand *o, const struct block *block,
+                          char *window, float *row)
 {
     const int channels = o->weights->in, most = (int)(plan->row_bytes / ((size_t)channels * sizeof(float)));
     for (int f = 0; f < plan->args.out.frames; f++) {
@@ -162,10 +163,10 @@ static void split_operand(const struct split_plan *plan, const struct operand *o
         for (int first = 0; first < block->n; first += most) {
             const int n = least(most, block->n - first);
             float *at = row;
-            for (int m = 0; m < o->n; at += o->maps[m].channels, m++)
-                BLOCKED(activate)
-                (at, (size_t)channels, pixels_of(&o->maps[m], block, f) + (size_t)first * (size_t)o->maps[m].channels,
-                 (size_t)o->maps[m].channels, o->maps[m].channels, n, NULL, NULL, false);
+            for (int m = 0; m < o->n; at += o->maps[m].channels, m++) BLOCKED(activate)
+            (at, (size_t)channels,
+             pixels_of(&o->maps[m], block, f) + (size_t)first * (size_t)o->maps[m].channels,
+             (size_t)o->maps[m].channels, o->maps[m].channels, n, NULL, NULL, false);
             vipo_split_pixels(to + (size_t)first * o->pitch, o->pitch, row, channels, n);
         }
     }
@@ -177,18 +178,20 @@ static void fill_chunks(const struct operand *o, ptrdiff_t *places)
     const int chunks = split_chunks(o->weights->in);
     for (int tap = 0; tap < o->taps; tap++)
         for (int c = 0; c < chunks; c++)
-            places[tap * chunks + c] = (ptrdiff_t)tap * (ptrdiff_t)o->frame_bytes + (ptrdiff_t)c * SPLIT_CHUNK_BYTES;
+            places[tap * chunks + c] =
+                (ptrdiff_t)tap * (ptrdiff_t)o->frame_bytes + (ptrdiff_t)c * SPLIT_CHUNK_BYTES;
 }
 
 /* ---- products ------------------------------------------------------------------------------------------- */
 
 /* Of one panel and output frame; taps that reach over the ends are left out. product.a: the block's first pixel. */
-static struct split_product product_of(const struct split_plan *plan, const struct scratch *s, int operand, int frame,
-                                       int panel)
+static struct split_product product_of(const struct split_plan *plan, const struct scratch *s, int operand,
+                                       int frame, int panel)
 {
     const struct operand *o = &plan->operands[operand];
     const int frames = plan->args.out.frames, width = panel_width(o->weights->out, panel);
-    const int chunks = split_chunks(o->weights->in), depth = o->taps * chunks * SPLIT_CHUNK, before = o->taps / 2;
+    const int chunks = split_chunks(o->weights->in), depth = o->taps * chunks * SPLIT_CHUNK,
+              before = o->taps / 2;
     const int first = frame < before ? before - frame : 0, end = least(o->taps, frames - frame + before);
     return (struct split_product){
         .a = s->window + o->start + (size_t)(frame - before + first) * o->frame_bytes,
@@ -212,8 +215,8 @@ static float *output_of(const struct split_plan *plan, const struct block *block
 
 /* What the sums of a frame are added to, apart from the bias: the residual, and a skip convolution that is not split, which goes
  * to the output first; NULL: nothing. */
-static const float *beginning(const struct split_plan *plan, const struct scratch *s, const struct block *block,
-                              int frame, int panel)
+static const float *beginning(const struct split_plan *plan, const struct scratch *s,
+                              const struct block *block, int frame, int panel)
 {
     const vipo_conv_time *args = &plan->args;
     const float *residual = args->residual.data ? pixels_of(&args->residual, block, frame) : NULL;
@@ -242,8 +245,8 @@ static const float *beginning(const struct split_plan *plan, const struct scratc
 }
 
 /* out = sums + bias + init for n pixels; init lies as out does. */
-static void store(float *out, const float *init, size_t channels, const float *sums, const float *bias, int columns,
-                  int n)
+static void store(float *out, const float *init, size_t channels, const float *sums, const float *bias,
+                  int columns, int n)
 {
     for (int i = 0; i < n; i++, out += channels, sums += PANEL)
         for (int c = 0; c < columns; c += LANES) {
@@ -255,7 +258,8 @@ static void store(float *out, const float *init, size_t channels, const float *s
 }
 
 /* One panel of a block. */
-static void multiply(const struct split_plan *plan, const struct scratch *s, const struct block *block, int panel)
+static void multiply(const struct split_plan *plan, const struct scratch *s, const struct block *block,
+                     int panel)
 {
     const vipo_map *out = &plan->args.out;
     const size_t channels = (size_t)out->channels, column = (size_t)panel * PANEL;
@@ -305,8 +309,8 @@ static void strip_task(void *arg, int i, int thread)
         for (int panel = first_panel; panel < end_panel; panel++) multiply(plan, &s, &block, panel);
     }
     vipo_split_end();
-    for (int frame = 0; out->stats && frame < out->frames; frame++)
-        BLOCKED(strip_stats)(out, sample, frame, strip, first_panel * PANEL, least(end_panel * PANEL, out->channels));
+    for (int frame = 0; out->stats && frame < out->frames; frame++) BLOCKED(strip_stats)
+    (out, sample, frame, strip, first_panel * PANEL, least(end_panel * PANEL, out->channels));
 }
 
 void vipo_split_time(const vipo_compute *compute, const vipo_conv_time *args)

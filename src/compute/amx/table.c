@@ -64,12 +64,13 @@ static void pack(const vipo_layer *layer, vipo_method method, const float *weigh
         vipo_split_pack(layer, weights, memory, pool);
     else
         vipo_split_winograd_space_pack(layer, method, weights, memory, pool);
-    *packed = (vipo_packed){.kind = layer->kind,
-                            .method = method,
-                            .in = layer->in,
-                            .out = layer->out,
-                            .data = memory,
-                            .bias = BLOCKED(pack_bias)(memory + weight_floats(layer, method), bias, layer->out)};
+    *packed =
+        (vipo_packed){.kind = layer->kind,
+                      .method = method,
+                      .in = layer->in,
+                      .out = layer->out,
+                      .data = memory,
+                      .bias = BLOCKED(pack_bias)(memory + weight_floats(layer, method), bias, layer->out)};
 }
 
 static size_t conv_space_scratch(const vipo_conv_space *args)
@@ -92,6 +93,7 @@ static void conv_space(const vipo_compute *compute, const vipo_conv_space *args)
 const vipo_ops vipo_ops_amx = {
     .name = "amx",
     .supported = supported,
+    .by_name = true,
     .knows = knows,
     .choose = choose,
     .packed_floats = packed_floats,

@@ -143,11 +143,12 @@ void BLOCKED(pack)(const vipo_layer *layer, vipo_method method, const float *wei
         BLOCKED(winograd_time_pack)(layer, weights, memory, pool);
     else
         BLOCKED(winograd_space_pack)(layer, method, weights, memory, pool);
-    *packed = (vipo_packed){.kind = layer->kind,
-                            .method = method,
-                            .half = BLOCKED(halves)(layer, method),
-                            .in = layer->in,
-                            .out = layer->out,
-                            .data = memory,
-                            .bias = BLOCKED(pack_bias)(memory + weight_floats(layer, method), bias, layer->out)};
+    *packed =
+        (vipo_packed){.kind = layer->kind,
+                      .method = method,
+                      .half = BLOCKED(halves)(layer, method),
+                      .in = layer->in,
+                      .out = layer->out,
+                      .data = memory,
+                      .bias = BLOCKED(pack_bias)(memory + weight_floats(layer, method), bias, layer->out)};
 }

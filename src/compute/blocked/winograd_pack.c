@@ -67,7 +67,8 @@ static float *panel_of(const struct pack_loop *loop, int p)
 static void clear_panel(const struct pack_loop *loop, int p)
 {
     const size_t depth = (size_t)split_chunks(loop->layer->in) * SPLIT_CHUNK;
-    const size_t floats = (size_t)(loop->axis * loop->axis) * depth * (size_t)panel_width(loop->layer->out, p);
+    const size_t floats =
+        (size_t)(loop->axis * loop->axis) * depth * (size_t)panel_width(loop->layer->out, p);
     memset(panel_of(loop, p), 0, floats * sizeof(float));
 }
 
@@ -148,9 +149,8 @@ static void pack_panel(void *arg, int p, int thread)
 }
 
 void WINOGRAD(winograd_space_pack)(const vipo_layer *layer, vipo_method method, const float *weights,
-                                  float *memory, vipo_pool *pool)
+                                   float *memory, vipo_pool *pool)
 {
-    struct pack_loop loop = {layer, weights, memory, winograd_outputs(method) + 2,
-                             halves(layer, method)};
+    struct pack_loop loop = {layer, weights, memory, winograd_outputs(method) + 2, halves(layer, method)};
     vipo_pool_run(pool, panel_count(layer->out), pack_panel, &loop);
 }

@@ -14,9 +14,9 @@ enum {
     /* V and M have a few lines between products, lest those of one tile fall into one set of the cache. */
     PRODUCT_GAP = 48,
     LINE_FLOATS = 16,
-    BLOCK_BYTES = 640 << 10,             /* V and M of a block of tiles */
-    SLICE_BYTES = 160 << 10,             /* activated pixels of a block, some channels at a time */
-    SHARED_BYTES = 6 << 20,              /* V of small maps */
+    BLOCK_BYTES = 640 << 10, /* V and M of a block of tiles */
+    SLICE_BYTES = 160 << 10, /* activated pixels of a block, some channels at a time */
+    SHARED_BYTES = 6 << 20,  /* V of small maps */
     SMALL_MAP_TILES = 32,    /* tiles of a frame */
     MOST_TILES = 96,         /* of a block */
     SMALL_TILES = 64,        /* of a task on small maps */
@@ -119,7 +119,8 @@ static void plan_winograd(struct winograd_plan *plan, const vipo_conv_space *arg
     }
     plan->v_product = (size_t)plan->tiles * plan->v_row + PRODUCT_GAP;
     plan->m_product = (size_t)(parts(plan->task_tiles, M_ROWS) * M_ROWS) * PANEL + PRODUCT_GAP;
-    plan->v_bytes = line_bytes(((size_t)plan->products * plan->v_product + V_SLACK * plan->v_row) * sizeof(float));
+    plan->v_bytes =
+        line_bytes(((size_t)plan->products * plan->v_product + V_SLACK * plan->v_row) * sizeof(float));
     plan->m_bytes = line_bytes((size_t)plan->products * plan->m_product * sizeof(float));
     plan->offset_bytes = line_bytes((size_t)plan->task_tiles * sizeof(ptrdiff_t));
 }
@@ -238,8 +239,8 @@ static void activate_block(const struct winograd_plan *plan, const struct block 
 }
 
 /* One tile, channels [first, first + count) and the rest of the last V_CHANNELS: B^T x B. v: the tile's row of product 0. */
-static ALWAYS_INLINE void transform_tile(const struct winograd_plan *plan, float *v, const float *x, size_t row,
-                                         int first, int count, int axis)
+static ALWAYS_INLINE void transform_tile(const struct winograd_plan *plan, float *v, const float *x,
+                                         size_t row, int first, int count, int axis)
 {
     const size_t pixel = (size_t)plan->slice;
     for (int c = 0; c < parts(count, V_CHANNELS) * V_CHANNELS; c += LANES) {

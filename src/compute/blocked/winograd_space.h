@@ -14,7 +14,7 @@
 /* Floats of the transformed weights: [panel][product][in][columns of the panel]. */
 size_t WINOGRAD(winograd_space_floats)(const vipo_layer *layer, vipo_method method);
 void WINOGRAD(winograd_space_pack)(const vipo_layer *layer, vipo_method method, const float *weights,
-                                  float *memory, vipo_pool *pool);
+                                   float *memory, vipo_pool *pool);
 
 size_t WINOGRAD(winograd_space_scratch)(const vipo_conv_space *args);
 void WINOGRAD(winograd_space)(const vipo_compute *compute, const vipo_conv_space *args);

@@ -24,8 +24,8 @@ static ALWAYS_INLINE void put_v(float *row, int channels, int c, vfloat x)
 /* One panel of all products: m = v w, row by row. */
 struct v_product {
     int products, rows;
-    const float *v; /* row 0 of product 0 */
-    float *m;       /* [PANEL] a row */
+    const float *v;                   /* row 0 of product 0 */
+    float *m;                         /* [PANEL] a row */
     size_t v_product, m_product;      /* floats */
     const ptrdiff_t *v_rows, *m_rows; /* bytes */
 };
@@ -60,7 +60,8 @@ static inline void multiply_v(const struct v_product *p, const vipo_packed *weig
         .pitch = pitch,
         .low = (size_t)chunks * SPLIT_CHUNK_BYTES,
         .n = chunks,
-        .weights = (const char *)(weights->data + (size_t)(p->products * chunks * SPLIT_CHUNK) * (size_t)panel * PANEL),
+        .weights = (const char *)(weights->data +
+                                  (size_t)(p->products * chunks * SPLIT_CHUNK) * (size_t)panel * PANEL),
         .width = width,
     };
     vipo_split_begin();
