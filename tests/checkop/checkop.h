@@ -146,6 +146,8 @@ typedef struct checkop_context {
     vipo_pool *pools[CHECKOP_MAX_THREADS]; /* of 1, 2, ... threads */
     uint64_t seed;
     double worst; /* largest relative L2 so far */
+    struct checkop_reference
+        *reference; /* ref's outputs of the last shape and inputs: tables take turns on them */
 } checkop_context;
 
 bool checkop_context_open(checkop_context *context, uint64_t seed);

@@ -26,8 +26,8 @@ static void check_file(const char *name, double macs, bool all_inputs)
     for (int s = 0; s < n; s++) {
         checkop_shape_reduce(&shapes[s], macs);
         /* ref is slow: its own repeatability is checked on the small shapes alone */
-        for (int t = all_inputs ? 0 : 1; vipo_ops_available(t); t++)
-            for (int input = 0; input < (all_inputs ? CHECKOP_INPUTS : 1); input++)
+        for (int input = 0; input < (all_inputs ? CHECKOP_INPUTS : 1); input++)
+            for (int t = all_inputs ? 0 : 1; vipo_ops_available(t); t++)
                 failures += checkop_check(&context, &shapes[s], (checkop_input)input, vipo_ops_available(t));
     }
     print_message("%s: %d shapes, largest relative L2 %.2e\n", name, n, context.worst);
