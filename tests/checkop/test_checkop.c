@@ -71,12 +71,27 @@ static void test_shape_text(void **state)
     assert_false(checkop_shape_parse(&shape, "convolve", message, sizeof message));
 }
 
+/* What a user gets who asks for nothing computes in float32; by their names all can be had. */
+static void test_default_table(void **state)
+{
+    (void)state;
+    const vipo_ops *ops, *found;
+    vipo_error error;
+    assert_int_equal(unsetenv("VIPO_COMPUTE"), 0);
+    assert_ok(vipo_ops_find(&found, NULL, &error), &error);
+    assert_false(found->by_name);
+    for (int i = 0; (ops = vipo_ops_available(i)) != NULL; i++) {
+        const vipo_ops *named;
+        assert_ok(vipo_ops_find(&named, ops->name, &error), &error);
+        assert_ptr_equal(named, ops);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shape_text),
-        cmocka_unit_test(test_small),
-        cmocka_unit_test(test_metaworld_64),
+        cmocka_unit_test(test_shape_text), cmocka_unit_test(test_default_table),
+        cmocka_unit_test(test_small),      cmocka_unit_test(test_metaworld_64),
         cmocka_unit_test(test_full_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,14 +4,11 @@
 #include "compute/amx/split.h"
 #include "compute/blocked/upsample_taps.h"
 
-enum { PARITIES = 4, PARITY_TAPS = 4 };
-
 bool vipo_split_knows(const vipo_layer *layer)
 {
     /* what is not over a map is the business of other ops */
     if (layer->kind == VIPO_WEIGHT_LINEAR) return layer->frames * layer->height * layer->width > 1;
-    return layer->kind == VIPO_WEIGHT_3X3 || layer->kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ||
-           layer->kind == VIPO_WEIGHT_TIME;
+    return in_space(layer->kind) || layer->kind == VIPO_WEIGHT_TIME;
 }
 
 static bool is_upsampling(const vipo_layer *layer)
@@ -19,21 +16,16 @@ static bool is_upsampling(const vipo_layer *layer)
     return layer->kind == VIPO_WEIGHT_3X3_UPSAMPLE2;
 }
 
-/* Taps of a product, and how many sets of panels there are. */
+/* Taps of a product. */
 static int taps_of(const vipo_layer *layer)
 {
-    return is_upsampling(layer) ? PARITY_TAPS : vipo_weight_taps(layer->kind);
-}
-
-static int sets_of(const vipo_layer *layer)
-{
-    return is_upsampling(layer) ? PARITIES : 1;
+    return is_upsampling(layer) ? UPSAMPLE_TAPS : vipo_weight_taps(layer->kind);
 }
 
 size_t vipo_split_weight_floats(const vipo_layer *layer)
 {
     const int depth = taps_of(layer) * split_chunks(layer->in) * SPLIT_CHUNK;
-    return (size_t)sets_of(layer) * panel_floats(depth, layer->out);
+    return (size_t)upsample_parities(layer->kind) * panel_floats(depth, layer->out);
 }
 
 /* A weight of one output and input, by tap: of an upsampling the sum of what a parity's tap stands for. */
@@ -118,5 +110,5 @@ static void pack_panel(void *arg, int i, int thread)
 void vipo_split_pack(const vipo_layer *layer, const float *weights, float *memory, vipo_pool *pool)
 {
     struct pack_loop loop = {layer, weights, memory};
-    vipo_pool_run(pool, sets_of(layer) * panel_count(layer->out), pack_panel, &loop);
+    vipo_pool_run(pool, upsample_parities(layer->kind) * panel_count(layer->out), pack_panel, &loop);
 }

@@ -18,15 +18,10 @@ static bool supported(void)
     return (d & bf16) && (d & tile) && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 }
 
-static bool in_space(const vipo_layer *layer)
-{
-    return layer->kind == VIPO_WEIGHT_3X3 || layer->kind == VIPO_WEIGHT_3X3_UPSAMPLE2;
-}
-
 static bool knows(const vipo_layer *layer, vipo_method method)
 {
     if (method == VIPO_METHOD_SPLIT) return vipo_split_knows(layer);
-    if (method == VIPO_METHOD_SPLIT_WINOGRAD_2) return in_space(layer);
+    if (method == VIPO_METHOD_SPLIT_WINOGRAD_2) return in_space(layer->kind);
     return BLOCKED(knows)(layer, method);
 }
 
@@ -100,16 +95,7 @@ const vipo_ops vipo_ops_amx = {
     .pack = pack,
     .conv_space_scratch = conv_space_scratch,
     .conv_time_scratch = vipo_split_time_scratch,
-    .linear_scratch = BLOCKED(linear_scratch),
-    .attention_scratch = BLOCKED(attention_scratch),
-    .conv_window_scratch = BLOCKED(conv_window_scratch),
     .conv_space = conv_space,
     .conv_time = vipo_split_time,
-    .group_norm = BLOCKED(group_norm),
-    .linear = BLOCKED(linear),
-    .attention = BLOCKED(attention),
-    .layer_norm = BLOCKED(layer_norm),
-    .conv_window = BLOCKED(conv_window),
-    .norm_act = BLOCKED(norm_act),
-    .correlation = BLOCKED(correlation),
+    BLOCKED_OTHER_OPS,
 };

@@ -1,6 +1,4 @@
 /* The microkernel on AMX tiles: tmm0 to tmm3 hold sums of 2 x 2 tiles, tmm4 and 5 inputs, tmm6 and 7 weights. */
-#include <math.h>
-
 #include "compute/amx/split.h"
 #include "compute/blocked/winograd.h" /* ALWAYS_INLINE */
 
@@ -97,42 +95,18 @@ void vipo_split_multiply(const struct split_product *product, int rows, bool add
         multiply(product, add, sums, 1, 1);
 }
 
-/* The 32 numbers of two vectors as high and low parts. Of numbers that are not finite the low part is 0. */
-static inline void split(char *high, char *low, vfloat x0, vfloat x1)
-{
-    const __m512i parts_high = (__m512i)_mm512_cvtne2ps_pbh(x1, x0);
-    const vfloat high0 =
-        _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(parts_high)), 16));
-    const vfloat high1 = _mm512_castsi512_ps(
-        _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(parts_high, 1)), 16));
-    const vfloat infinite = v_set((float)INFINITY);
-    const __mmask16 finite0 = _mm512_cmp_ps_mask(v_abs(high0), infinite, _CMP_LT_OQ);
-    const __mmask16 finite1 = _mm512_cmp_ps_mask(v_abs(high1), infinite, _CMP_LT_OQ);
-    _mm512_storeu_si512(high, parts_high);
-    _mm512_storeu_si512(low, (__m512i)_mm512_cvtne2ps_pbh(_mm512_maskz_sub_ps(finite1, x1, high1),
-                                                          _mm512_maskz_sub_ps(finite0, x0, high0)));
-}
-
-/* The first n of a vector, none if n is 0 or less. */
-static inline vfloat load_rest(const float *x, int n)
-{
-    return n >= LANES ? v_load(x) : n > 0 ? v_load_n(x, n) : v_zero();
-}
-
 void vipo_split_pixels(char *out, size_t pitch, const float *x, int channels, int n)
 {
-    const int whole = channels / SPLIT_CHUNK, rest = channels % SPLIT_CHUNK;
     const size_t low = (size_t)split_chunks(channels) * SPLIT_CHUNK_BYTES;
-    for (int i = 0; i < n; i++, out += pitch, x += channels) {
-        for (int chunk = 0; chunk < whole; chunk++) {
-            char *const to = out + (size_t)chunk * SPLIT_CHUNK_BYTES;
-            const float *const from = x + (size_t)chunk * SPLIT_CHUNK;
-            split(to, to + low, v_load(from), v_load(from + LANES));
+    const int padded = split_chunks(channels) * SPLIT_CHUNK;
+    for (int i = 0; i < n; i++, out += pitch, x += channels)
+        for (int c = 0; c < padded; c += LANES) {
+            const int rest = channels - c;
+            char *const to = out + (size_t)c * sizeof(uint16_t);
+            split_vector(to, to + low,
+                         rest >= LANES ? v_load(x + c)
+                         : rest > 0    ? v_load_n(x + c, rest)
+                                       : v_zero(),
+                         rest);
         }
-        if (rest) {
-            char *const to = out + (size_t)whole * SPLIT_CHUNK_BYTES;
-            const float *const from = x + (size_t)whole * SPLIT_CHUNK;
-            split(to, to + low, load_rest(from, rest), load_rest(from + LANES, rest - LANES));
-        }
-    }
 }

@@ -43,6 +43,12 @@ static inline vfloat activation_of(vfloat x, vipo_activation activation)
     return x;
 }
 
+/* Convolutions in space that Winograd's algorithms know. */
+static inline bool in_space(vipo_weight_kind kind)
+{
+    return kind == VIPO_WEIGHT_3X3 || kind == VIPO_WEIGHT_3X3_UPSAMPLE2;
+}
+
 /* Floats of the panels of a [columns][k] matrix, without bias. */
 static inline size_t panel_floats(int k, int columns)
 {
@@ -86,5 +92,12 @@ size_t BLOCKED(conv_window_scratch)(const vipo_conv_window *args);
 void BLOCKED(conv_window)(const vipo_compute *compute, const vipo_conv_window *args);
 void BLOCKED(norm_act)(const vipo_compute *compute, const vipo_norm_act *args);
 void BLOCKED(correlation)(const vipo_compute *compute, const vipo_correlation *args);
+
+/* The slots of a table that are not about packed convolutions. */
+#define BLOCKED_OTHER_OPS                                                                                    \
+    .linear_scratch = BLOCKED(linear_scratch), .attention_scratch = BLOCKED(attention_scratch),              \
+    .conv_window_scratch = BLOCKED(conv_window_scratch), .group_norm = BLOCKED(group_norm),                  \
+    .linear = BLOCKED(linear), .attention = BLOCKED(attention), .layer_norm = BLOCKED(layer_norm),           \
+    .conv_window = BLOCKED(conv_window), .norm_act = BLOCKED(norm_act), .correlation = BLOCKED(correlation)
 
 #endif

@@ -7,21 +7,11 @@
 #include "compute/blocked/winograd_time.h"
 
 /* Input channels copied at a time, so that reads use whole cache lines and writes stay in L1. */
-enum { PACK_CHANNELS = 16, UPSAMPLE_PARITIES = 4 };
+enum { PACK_CHANNELS = 16 };
 
 int BLOCKED(packed_depth)(vipo_weight_kind kind, int in)
 {
     return kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? 4 * in : vipo_weight_taps(kind) * in;
-}
-
-static int parities(vipo_weight_kind kind)
-{
-    return kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? UPSAMPLE_PARITIES : 1;
-}
-
-static bool in_space(vipo_weight_kind kind)
-{
-    return kind == VIPO_WEIGHT_3X3 || kind == VIPO_WEIGHT_3X3_UPSAMPLE2;
 }
 
 bool BLOCKED(knows)(const vipo_layer *layer, vipo_method method)
@@ -48,7 +38,7 @@ vipo_method BLOCKED(choose)(const vipo_layer *layer)
 
 static size_t direct_floats(const vipo_layer *layer)
 {
-    return (size_t)parities(layer->kind) *
+    return (size_t)upsample_parities(layer->kind) *
            panel_floats(BLOCKED(packed_depth)(layer->kind, layer->in), layer->out);
 }
 

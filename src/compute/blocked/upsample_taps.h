@@ -3,7 +3,15 @@
 #ifndef VIPO_COMPUTE_BLOCKED_UPSAMPLE_TAPS_H
 #define VIPO_COMPUTE_BLOCKED_UPSAMPLE_TAPS_H
 
-#include <stddef.h>
+#include "compute/ops.h"
+
+enum { UPSAMPLE_PARITIES = 4, UPSAMPLE_TAPS = 4 /* of a parity */ };
+
+/* Sets of panels of a kind: one for each parity. */
+static inline int upsample_parities(vipo_weight_kind kind)
+{
+    return kind == VIPO_WEIGHT_3X3_UPSAMPLE2 ? UPSAMPLE_PARITIES : 1;
+}
 
 /* Which of the three taps of an axis reach input pixel `tap` (0 or 1) of the 2-tap filter of a parity: the
  * enlarged picture's pixels 2 i + parity - 1, + 0, + 1 are input pixels i - 1, i, i for parity 0 and i, i,
