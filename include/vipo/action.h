@@ -264,10 +264,10 @@ VIPO_API int vipo_navigation_actions(const vipo_motion *motion, vipo_navigation_
 typedef struct vipo_goal_policy vipo_goal_policy;
 
 typedef struct vipo_goal_policy_options {
-    const char
-        *compute; /* op table: "ref", "avx2", "avx512", "amx"; NULL: $VIPO_COMPUTE, else the fastest here
-                            but amx, whose rounding errors are about ten times as large */
-    int threads;  /* 0: all cores. Results do not depend on it. */
+    /* Op table: "ref", "avx2", "avx512", "amx"; NULL: $VIPO_COMPUTE, else the fastest here but amx, whose rounding errors are
+     * about ten times as large. */
+    const char *compute;
+    int threads; /* 0: all cores. Results do not depend on it. */
 } vipo_goal_policy_options;
 
 enum { VIPO_POLICY_PARTS = 8, VIPO_POLICY_TASKS = 64, VIPO_POLICY_ACTION = 64, VIPO_POLICY_NAME = 64 };

@@ -137,9 +137,9 @@ typedef enum vipo_tuning {
 } vipo_tuning;
 
 typedef struct vipo_model_options {
-    const char
-        *compute; /* op table: "ref", "avx2", "avx512", "amx"; NULL: $VIPO_COMPUTE, else the fastest here
-                            but amx, whose rounding errors are about ten times as large */
+    /* Op table: "ref", "avx2", "avx512", "amx"; NULL: $VIPO_COMPUTE, else the fastest here but amx, whose rounding errors are
+     * about ten times as large. */
+    const char *compute;
     vipo_tuning tuning;
     const char *
         cache; /* folder where choices are stored; NULL: $VIPO_CACHE, $XDG_CACHE_HOME/vipo or ~/.cache/vipo */
