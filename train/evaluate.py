@@ -1,8 +1,8 @@
 """python -m train.evaluate --model DIR --data DIR --out DIR: measures a model folder on episodes it was not trained on.
 
   v error       of the network at ten ranges of timesteps, all held-out clips
-  plans         by each sampler from the first frame: PSNR and SSIM against the true future (all frames, the last one, the
-                pixels that move), beside two baselines: the condition frame repeated, and the training clip of the
+  plans         by each sampler from the first frame: PSNR, SSIM and a distance in features (perceptual.py) against the true
+                future (all frames, the last one, the pixels that move), beside two baselines: the condition frame repeated, and the training clip of the
                 same task and camera whose first frame is nearest; the last frame task by task; and once more by the first
                 sampler with a phrasing that was held out
   steering      opposite commands from the same frame: is the plan nearer to the true future of the command, from the
@@ -28,22 +28,26 @@ from .console import Progress, device_named, run
 from .dataset import Clip, Dataset, View, open_dataset
 from .files import write_json, write_png, write_text
 from .model import Model, vipo_plan
+from .perceptual import Perceptual
 from .trainer import pick
 
 BINS = 10
 MIDDLE = 0.4  # of a clip, where its object has begun to move
+FEATURES = Path(__file__).resolve().parents[1] / "models" / "metaworld-cloning-64"
 OPPOSITES = (("faucet-open", "faucet-close"), ("door-open", "door-close"))
 
 
 class Evaluation:
     """What all measures share."""
 
-    def __init__(self, model: Model, dataset: Dataset, held_out: int, vipo: str | None, guidance: float, seed: int) -> None:
-        self.model, self.dataset, self.vipo, self.guidance, self.seed = model, dataset, vipo, guidance, seed
+    def __init__(self, model: Model, dataset: Dataset, options: argparse.Namespace) -> None:
+        self.model, self.dataset, self.vipo = model, dataset, options.vipo
+        self.guidance, self.seed = options.guidance, options.seed
+        self.perceptual = Perceptual(options.features, model.device)
         self.view = View(model.crop, model.size, model.config.frames)
         self.view.check(dataset.picture)
         unknown = set(dataset.corpus.tasks) - set(model.values.get("tasks", dataset.corpus.tasks))
-        self.train, self.test = dataset.split(held_out)
+        self.train, self.test = dataset.split(options.held_out)
         if not self.test:
             raise ValueError("--held-out 0: expected at least 1 episode of each task to measure with")
         if unknown:
@@ -116,12 +120,15 @@ class Evaluation:
         """A plan with the true future."""
         made, true = np.clip(made, 0, 1), video[1:]
         moved = measures.moving(video[0], true)
+        distances = self.perceptual.distances(made, true)
         return {
             "psnr": measures.psnr(made, true),
             "psnr_last": measures.psnr(made[-1], true[-1]),
             "psnr_moving": measures.psnr_where(made, true, moved),
             "ssim": measures.video_ssim(made, true),
             "ssim_last": measures.ssim(made[-1], true[-1]),
+            "features": float(distances.mean()),
+            "features_last": float(distances[-1]),
         }
 
     def baselines(self, clip: Clip) -> dict[str, dict[str, float]]:
@@ -229,12 +236,13 @@ def markdown(result: dict[str, Any]) -> str:
         lines += [f"v-MSE {result['v_mse']['mean']:.4f}; at ten ranges of timesteps, clean to noisy: {bins}.", ""]
     lines += [
         f"Against the true future, mean of {result['plans']['clips']} clips:", "",
-        "| | PSNR | last frame | moving pixels | SSIM | last frame |", "|---|---|---|---|---|---|",
+        "| | PSNR | last frame | moving pixels | SSIM | last frame | features | last frame |", "|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for name, values in result["plans"].items():
         if name != "clips":
-            numbers = [values[k] for k in ("psnr", "psnr_last", "psnr_moving")]
-            lines.append(f"| {name} | " + " | ".join(f"{n:.2f}" for n in numbers) + f" | {values['ssim']:.3f} | {values['ssim_last']:.3f} |")
+            numbers = [f"{values[k]:.2f}" for k in ("psnr", "psnr_last", "psnr_moving")]
+            numbers += [f"{values[k]:.3f}" for k in ("ssim", "ssim_last", "features", "features_last")]
+            lines.append(f"| {name} | " + " | ".join(numbers) + " |")
     rows = result["last_frame_by_task"]
     names = list(next(iter(rows.values())))
     lines += ["", "| PSNR of the last frame | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
@@ -257,6 +265,7 @@ def main(arguments: list[str]) -> None:
     add("--held-out", type=int, default=2, help="as in the training")
     add("--samplers", default="ddim:20", metavar="A,B", help="the first one is used for the steering test")
     add("--vipo", metavar="FILE", help="the command, to plan with in place of PyTorch")
+    add("--features", default=str(FEATURES), metavar="DIR", help="policy folder whose picture encoder tells how alike pictures are")
     add("--guidance", type=float, default=0.0)
     add("--clips", type=int, default=33, help="at most so many held-out clips are planned")
     add("--v-clips", type=int, default=66, help="at most so many for the v error")
@@ -274,7 +283,7 @@ def main(arguments: list[str]) -> None:
     model = Model(options.model, device_named(options.device), options.precision == "bf16")
     dataset = open_dataset(options.data, options.cache, quiet=options.quiet)
     Path(options.out).mkdir(parents=True, exist_ok=True)
-    e = Evaluation(model, dataset, options.held_out, options.vipo, options.guidance, options.seed)
+    e = Evaluation(model, dataset, options)
     result = evaluate(e, options)
     write_json(Path(options.out) / "evaluation.json", result)
     text = markdown(result)

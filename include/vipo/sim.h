@@ -179,6 +179,10 @@ typedef struct vipo_sim_collect_options {
     int stride;     /* environment steps between frames, counted from the last; 0: what max_frames needs */
     int max_frames; /* of a clip, with stride 0; at least 2 */
     bool keep_failures;       /* keep every seed's episode */
+    bool undo;                /* each episode begins amid the opposite task, somewhere from .15 to .9 of its
+                                 object's way (a function of seed and task): a change of mind. For door-open and
+                                 door-close; tasks NULL: both. What comes before is not in
+                                 the episode; a seed whose expert does not get so far counts as one without success. */
     double action_noise;      /* exploration: standard deviation of what is added to the action, which ends at
                                  +-1; 0: none. The noise depends on seed, task and step alone. */
     int noise_hold;           /* steps for which a draw of the noise stays; at least 1 */

@@ -74,9 +74,11 @@ vipo_status vipo_fingerprint_file(const char *path, char out[VIPO_SETTINGS_HASH]
     return VIPO_OK;
 }
 
-static int is_visible(const struct dirent *entry)
+/* A model card may be mended without the model being another one. */
+static int is_content(const struct dirent *entry)
 {
-    return entry->d_name[0] != '.';
+    const size_t n = strlen(entry->d_name);
+    return entry->d_name[0] != '.' && !(n >= 3 && strcmp(entry->d_name + n - 3, ".md") == 0);
 }
 
 static int by_bytes(const struct dirent **a, const struct dirent **b)
@@ -103,7 +105,7 @@ static vipo_status hash_member(const char *folder, const char *name, uint64_t *h
 vipo_status vipo_fingerprint_folder(const char *path, char out[VIPO_SETTINGS_HASH], vipo_error *error)
 {
     struct dirent **entries;
-    const int n = scandir(path, &entries, is_visible, by_bytes);
+    const int n = scandir(path, &entries, is_content, by_bytes);
     if (n < 0) return vipo_fail(error, VIPO_IO, "%s: %s", path, strerror(errno));
     uint64_t hash = VIPO_HASH64_START;
     vipo_status status = VIPO_OK;

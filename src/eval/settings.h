@@ -23,7 +23,7 @@ void vipo_settings_free(vipo_settings *settings);
 void vipo_settings_hash(const char *json, char out[VIPO_SETTINGS_HASH]);
 
 /* 16 hexadecimal digits for the content of a file; of a folder, for the names and contents of the files in it, in order of
- * names, without folders and names that begin with a dot. */
+ * names, without folders, names that begin with a dot, and texts about it (*.md). */
 vipo_status vipo_fingerprint_file(const char *path, char out[VIPO_SETTINGS_HASH], vipo_error *error);
 vipo_status vipo_fingerprint_folder(const char *path, char out[VIPO_SETTINGS_HASH], vipo_error *error);
 

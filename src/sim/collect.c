@@ -43,9 +43,10 @@ typedef struct crew {
 struct worker {
     crew *crew;
     pthread_t thread;
-    int task;      /* at which it is, -1: none */
-    double done;   /* share of its episode */
-    vipo_sim *sim; /* of the task before or this one; only the worker's own thread uses it */
+    int task;    /* at which it is, -1: none */
+    double done; /* share of its episode */
+    /* of the task before or this one; only the worker's own thread uses them; opposite: NULL without `undo` */
+    vipo_sim *sim, *opposite;
     int sim_task;
 };
 
@@ -174,10 +175,13 @@ static vipo_status open_task(worker *w, vipo_error *error)
 {
     const vipo_collection *const collection = &w->crew->collection;
     if (w->sim && w->sim_task == w->task) return VIPO_OK;
+    const vipo_task *const task = &vipo_tasks[collection->tasks[w->task]];
     vipo_sim_close(&w->sim);
+    vipo_sim_close(&w->opposite);
     w->sim_task = w->task;
-    return vipo_sim_open(&w->sim, vipo_sim_task_name(collection->tasks[w->task]), &collection->options.sim,
-                         error);
+    if (collection->options.undo)
+        VIPO_TRY(vipo_sim_open(&w->opposite, task->opposite, &collection->options.sim, error));
+    return vipo_sim_open(&w->sim, task->name, &collection->options.sim, error);
 }
 
 static vipo_status work_on(worker *w, uint64_t seed, bool *kept, bool *earlier, vipo_error *error)
@@ -188,7 +192,7 @@ static vipo_status work_on(worker *w, uint64_t seed, bool *kept, bool *earlier, 
     *kept = *earlier = vipo_kept_episode_read(collection, collection->tasks[w->task], seed, &episode);
     if (*earlier) return VIPO_OK;
     VIPO_TRY(open_task(w, error));
-    return vipo_take_make(collection, w->sim, seed, &watch, kept, error);
+    return vipo_take_make(collection, w->sim, w->opposite, seed, &watch, kept, error);
 }
 
 static void *worker_main(void *argument)
@@ -203,6 +207,7 @@ static void *worker_main(void *argument)
         give_back(w, seed, status, kept, earlier, &error);
     }
     vipo_sim_close(&w->sim);
+    vipo_sim_close(&w->opposite);
     pthread_mutex_lock(&c->mutex);
     c->running--;
     pthread_cond_broadcast(&c->changed);

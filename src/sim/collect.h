@@ -50,9 +50,10 @@ typedef struct vipo_take_watch {
     bool (*stop)(void *user, double done);
 } vipo_take_watch;
 
-/* Runs the expert from `seed`; if that succeeds (or failures are kept) writes videos and episode and sets *kept. */
-vipo_status vipo_take_make(const vipo_collection *collection, vipo_sim *sim, uint64_t seed,
-                           const vipo_take_watch *watch, bool *kept, vipo_error *error);
+/* Runs the expert from `seed`; if that succeeds (or failures are kept) writes videos and episode and sets *kept.
+ * opposite: an environment of the opposite task, which comes first; NULL: none. */
+vipo_status vipo_take_make(const vipo_collection *collection, vipo_sim *sim, vipo_sim *opposite,
+                           uint64_t seed, const vipo_take_watch *watch, bool *kept, vipo_error *error);
 /* Which states of an episode of `steps` steps are frames: 0 and every stride-th up to the last. Returns how many, at most
  * VIPO_SIM_MAX_STEPS + 1. */
 int vipo_take_frames(const vipo_sim_collect_options *options, int steps, int *frames, int *stride);

@@ -50,6 +50,17 @@ static vipo_status check_numbers(const vipo_sim_collect_options *o, vipo_error *
     return check_number("least PSNR", o->min_psnr, 0, 100, error);
 }
 
+/* Of all tasks, those are meant that can undo something. */
+static vipo_status add_task(vipo_collection *c, int task, vipo_error *error)
+{
+    if (!c->options.undo || vipo_tasks[task].opposite)
+        c->tasks[c->n_tasks++] = task;
+    else if (c->options.tasks)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                         "%s undoes no other task, expected door-open or door-close", vipo_tasks[task].name);
+    return VIPO_OK;
+}
+
 static vipo_status resolve_tasks(vipo_collection *c, vipo_error *error)
 {
     const vipo_sim_collect_options *const o = &c->options;
@@ -64,7 +75,7 @@ static vipo_status resolve_tasks(vipo_collection *c, vipo_error *error)
         }
         if (seen[task]) return vipo_fail(error, VIPO_INVALID_ARGUMENT, "task %s is there twice", o->tasks[i]);
         seen[task] = true;
-        c->tasks[c->n_tasks++] = task;
+        VIPO_TRY(add_task(c, task, error));
     }
     return VIPO_OK;
 }
@@ -115,6 +126,7 @@ static json_t *settings_json(const vipo_collection *c)
         json_object_set_new(settings, "action_noise", json_real(o->action_noise));
         json_object_set_new(settings, "noise_hold", json_integer(o->noise_hold));
     }
+    if (settings && o->undo) json_object_set_new(settings, "undo", json_true());
     return settings;
 }
 

@@ -118,6 +118,7 @@ static json_t *clip_json(const vipo_collection *c, const vipo_kept_episode *epis
                   phrases_json(vipo_sim_task_held_out_phrase, episode->task));
     if (clip && c->options.action_noise > 0)
         json_object_set_new(clip, "action_noise", json_real(c->options.action_noise));
+    if (clip && c->options.undo) json_object_set_new(clip, "undo", json_true());
     return clip;
 }
 

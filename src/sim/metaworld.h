@@ -73,7 +73,10 @@ typedef struct vipo_task_geom {
 
 typedef struct vipo_task {
     const char *name, *text;
-    const char *model;                /* sawyer_xyz/<model>.xml */
+    const char
+        *opposite;     /* the task of the same model whose expert undoes it; NULL: none. (Those of the faucets
+                              rarely can: they look for the handle where it stands at the start.) */
+    const char *model; /* sawyer_xyz/<model>.xml */
     double hand_start[3];             /* single precision where upstream's is */
     double hand_low_z;                /* lower bound of the hand's box, see vipo_hand_low */
     double goal_low[3], goal_high[3]; /* bounds of the goal in an observation (farama-v3) */
@@ -168,6 +171,10 @@ vipo_status vipo_record_read(const vipo_safetensors *record, const char *file, c
                              const size_t *shape, double *out, vipo_error *error);
 vipo_status vipo_sim_load_record(vipo_sim *sim, const vipo_safetensors *record, const char *file,
                                  double observation[VIPO_SIM_OBSERVATION], vipo_error *error);
+/* Begins an episode of to's task where `from`, an environment of its opposite, is now: the scene stays as it is, what is
+ * wanted of it changes. */
+vipo_status vipo_sim_turn_round(vipo_sim *to, const vipo_sim *from, double observation[VIPO_SIM_OBSERVATION],
+                                vipo_error *error);
 
 /* episode.c */
 /* What watches an episode of the expert; any function may be NULL. Steps count from 0. */

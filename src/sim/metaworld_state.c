@@ -15,7 +15,7 @@ typedef struct state_part {
     double *values;
 } state_part;
 
-enum { MAX_PARTS = 16 };
+enum { MAX_PARTS = 16, PHYSICS_PARTS = 7 };
 
 static void add(state_part *parts, int *n, const char *name, size_t rows, int columns, double *values)
 {
@@ -27,7 +27,7 @@ static void add(state_part *parts, int *n, const char *name, size_t rows, int co
     part->values = values;
 }
 
-/* Everything that a state holds, in place. */
+/* Everything that a state holds, in place. The first PHYSICS_PARTS are MuJoCo's, the same for all tasks of a model. */
 static int list_parts(vipo_sim *sim, state_part parts[MAX_PARTS])
 {
     mjModel *model = sim->scene->model;
@@ -130,6 +130,35 @@ vipo_status vipo_sim_load_record(vipo_sim *sim, const vipo_safetensors *record, 
     memcpy(state, sim->observation, sizeof state);
     vipo_sim_begin(sim, state);
     memcpy(observation, state, sizeof state);
+    return VIPO_OK;
+}
+
+vipo_status vipo_sim_turn_round(vipo_sim *to, const vipo_sim *from, double observation[VIPO_SIM_OBSERVATION],
+                                vipo_error *error)
+{
+    state_part parts[MAX_PARTS], found[MAX_PARTS];
+    if (to->profile != from->profile || !to->task->opposite ||
+        strcmp(to->task->opposite, from->task->name) != 0)
+        return vipo_fail(error, VIPO_MISMATCH, "%s (%s) does not undo %s (%s)", to->task->name,
+                         vipo_sim_profile_name((int)to->profile), from->task->name,
+                         vipo_sim_profile_name((int)from->profile));
+    /* The goal, and what rewards compare with, as if this task had begun in the other's scene. */
+    memcpy(to->vector, from->vector, sizeof to->vector);
+    memcpy(to->hand_start, to->task->hand_start, sizeof to->hand_start);
+    VIPO_TRY(vipo_sim_make_state(to, observation, error));
+    to->ready = false;
+    VIPO_TRY(vipo_scene_reset(to->scene, error));
+    list_parts((vipo_sim *)(uintptr_t)from, found); /* only read here */
+    list_parts(to, parts);
+    for (int i = 0; i < PHYSICS_PARTS; i++)
+        memcpy(parts[i].values, found[i].values,
+               sizeof(double) * parts[i].shape[0] * (parts[i].rank > 1 ? parts[i].shape[1] : 1));
+    VIPO_TRY(vipo_scene_forward(to->scene, error));
+    memcpy(to->scene->data->qacc_warmstart, from->scene->data->qacc_warmstart,
+           sizeof(double) * (size_t)to->scene->model->nv);
+    vipo_sim_observe_half(to, observation);
+    memcpy(observation + VIPO_OBSERVATION_HALF, observation, VIPO_OBSERVATION_HALF * sizeof *observation);
+    vipo_sim_begin(to, observation);
     return VIPO_OK;
 }
 

@@ -12,7 +12,11 @@
 #include "sim/vector.h"
 #include "weights/safetensors_writer.h"
 
-enum { MAX_PARTS = 16, MAX_ENTRIES = MAX_PARTS + 10, NAME = 96, MOCAP = 7, ACTION_NOISE = 4095 };
+enum { MAX_PARTS = 16, MAX_ENTRIES = MAX_PARTS + 10, NAME = 96, MOCAP = 7 };
+enum { TURNING_POINT = 4094, ACTION_NOISE = 4095 }; /* purposes of random numbers */
+
+/* Share of its way that the opposite task gets. */
+static const double least_share = 0.15, most_share = 0.9;
 
 /* A part of the initial state. */
 typedef struct initial_part {
@@ -25,7 +29,7 @@ typedef struct initial_part {
 struct vipo_take {
     const vipo_collection *collection;
     const vipo_take_watch *watch;
-    vipo_sim *sim;
+    vipo_sim *sim, *opposite; /* opposite: NULL if nothing is to be undone */
     uint64_t seed;
     vipo_sim_episode episode;
     initial_part parts[MAX_PARTS];
@@ -145,11 +149,49 @@ static void after_step(void *user, const vipo_sim *sim, int step, const double a
     keep_state(take, step + 1);
 }
 
+/* A share of the way that is a function of seed and task alone. */
+static double turning_point(const vipo_take *take)
+{
+    const vipo_rng_stream stream = {.episode = (uint32_t)vipo_task_find(take->sim->task->name),
+                                    .purpose = TURNING_POINT};
+    uint64_t bits;
+    vipo_rng_bits(take->seed, &stream, 0, 1, &bits);
+    return least_share + (most_share - least_share) * ldexp((double)(bits >> 11), -53);
+}
+
+/* An episode of the opposite task until its object is that far on its way; from there on the scene is this task's.
+ * *reached: whether it came so far. */
+static vipo_status begin_amid(vipo_take *take, double observation[VIPO_SIM_OBSERVATION], bool *reached,
+                              vipo_error *error)
+{
+    vipo_sim *const other = take->opposite;
+    vipo_sim_step_result step;
+    double start[3], action[VIPO_SIM_ACTION];
+    *reached = false;
+    VIPO_TRY(vipo_sim_reset(other, take->seed, step.observation, error));
+    const double *const object = step.observation + 4;
+    memcpy(start, object, sizeof start);
+    const double way = turning_point(take) * vipo_distance(start, other->target);
+    while (vipo_distance(start, object) < way) {
+        if (other->steps == VIPO_SIM_MAX_STEPS) return VIPO_OK;
+        if (take->watch->stop(take->watch->user, 0)) return vipo_fail(error, VIPO_CANCELLED, "cancelled");
+        VIPO_TRY(vipo_sim_expert(other, step.observation, action, error));
+        VIPO_TRY(vipo_sim_step(other, action, &step, error));
+    }
+    *reached = true;
+    return vipo_sim_turn_round(take->sim, other, observation, error);
+}
+
 static vipo_status run(vipo_take *take, vipo_error *error)
 {
     double observation[VIPO_SIM_OBSERVATION];
+    bool reached = true;
     VIPO_TRY(allocate(take, error));
-    VIPO_TRY(vipo_sim_reset(take->sim, take->seed, observation, error));
+    if (take->opposite)
+        VIPO_TRY(begin_amid(take, observation, &reached, error));
+    else
+        VIPO_TRY(vipo_sim_reset(take->sim, take->seed, observation, error));
+    if (!reached) return VIPO_OK;
     VIPO_TRY(vipo_sim_get_state(take->sim, keep_part, take, error));
     if (take->out_of_memory) return vipo_fail_memory(error, sizeof *take, "an initial state");
     keep_state(take, 0);
@@ -352,6 +394,7 @@ static vipo_status write_episode(const vipo_take *take, vipo_error *error)
 static vipo_status make(vipo_take *take, bool *kept, vipo_error *error)
 {
     VIPO_TRY(run(take, error));
+    if (!take->episode.steps) return VIPO_OK; /* there was no scene to begin in */
     if (!take->episode.first_success && !take->collection->options.keep_failures) return VIPO_OK;
     take->n_frames =
         vipo_take_frames(&take->collection->options, take->episode.steps, take->frames, &take->stride);
@@ -361,8 +404,8 @@ static vipo_status make(vipo_take *take, bool *kept, vipo_error *error)
     return VIPO_OK;
 }
 
-vipo_status vipo_take_make(const vipo_collection *collection, vipo_sim *sim, uint64_t seed,
-                           const vipo_take_watch *watch, bool *kept, vipo_error *error)
+vipo_status vipo_take_make(const vipo_collection *collection, vipo_sim *sim, vipo_sim *opposite,
+                           uint64_t seed, const vipo_take_watch *watch, bool *kept, vipo_error *error)
 {
     *kept = false;
     vipo_take *const take = calloc(1, sizeof *take);
@@ -370,6 +413,7 @@ vipo_status vipo_take_make(const vipo_collection *collection, vipo_sim *sim, uin
     take->collection = collection;
     take->watch = watch;
     take->sim = sim;
+    take->opposite = opposite;
     take->seed = seed;
     const vipo_status status = make(take, kept, error);
     release(take);

@@ -80,6 +80,8 @@ static void test_fingerprints(void **state)
     test_file_write(path, "x", 1);
     snprintf(path, sizeof path, "%s/sub", folder);
     assert_int_equal(mkdir(path, 0777), 0);
+    snprintf(path, sizeof path, "%s/README.md", folder);
+    test_file_write(path, "x", 1);
     assert_ok(vipo_fingerprint_folder(folder, b, &error), &error);
     assert_string_equal(a, b);
     snprintf(path, sizeof path, "%s/two", folder);

@@ -374,6 +374,65 @@ static void test_noise(void **state)
     assert_non_null(strstr(error.message, "steps of a draw of the noise 0"));
 }
 
+/* The seed of episode number `nth` of a task. */
+static int kept_seed(const char *folder, const char *task, int nth)
+{
+    for (int seed = 0; seed < 100; seed++) {
+        char path[400];
+        snprintf(path, sizeof path, "%s/episodes/%s_%05d.safetensors", folder, task, seed);
+        if (access(path, F_OK) == 0 && nth-- == 0) return seed;
+    }
+    fail_msg("%s: not enough episodes of %s", folder, task);
+    return -1;
+}
+
+/* Doors that begin half-open, somewhere else for every seed, and come to be what the task wants of them. */
+static void test_undo(void **state)
+{
+    (void)state;
+    static const char *const tasks[] = {"door-open", "door-close"};
+    char folder[256], other[256], path[400];
+    vipo_error error;
+    vipo_sim_collect_result result;
+    vipo_sim_collect_options options = small(2);
+    options.tasks = NULL;
+    options.lossless = options.undo = true;
+    assert_ok(collect(new_folder(folder, "undo"), &options, &result, &error), &error);
+    assert_int_equal(result.episodes, 4);
+    options.tasks = tasks; /* both are those that can be undone */
+    options.n_tasks = 2;
+    options.workers = 1;
+    assert_ok(collect(new_folder(other, "undo-one"), &options, &result, &error), &error);
+    expect_same_sets(folder, other);
+
+    double joints[4];
+    for (int i = 0; i < 4; i++) {
+        vipo_sim *sim;
+        vipo_sim_replay_result replay;
+        double observation[VIPO_SIM_OBSERVATION];
+        snprintf(path, sizeof path, "%s/episodes/%s_%05d.safetensors", folder, tasks[i / 2],
+                 kept_seed(folder, tasks[i / 2], i % 2));
+        assert_ok(vipo_sim_open(&sim, tasks[i / 2], &options.sim, &error), &error);
+        assert_ok(vipo_sim_load_state(sim, path, observation, &error), &error);
+        joints[i] = sim->scene->data->qpos[sim->at.joint];
+        assert_true(joints[i] < -0.05 && joints[i] > -1.5); /* shut: 0, open: -1.57 */
+        assert_ok(vipo_sim_replay(sim, path, &replay, &error), &error);
+        assert_true(replay.max_observation_difference <= 0 && replay.max_reward_difference <= 0);
+        assert_true(replay.episode.first_success > 1 && replay.success_differences == 0);
+        vipo_sim_close(&sim);
+    }
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < i; k++) assert_true(fabs(joints[i] - joints[k]) > 1e-3);
+
+    options.undo = false;
+    assert_int_equal(collect(folder, &options, &result, &error), VIPO_MISMATCH);
+    assert_non_null(strstr(error.message, "begun with undo true"));
+    options.undo = true;
+    options.tasks = two_tasks;
+    assert_int_equal(collect(folder, &options, &result, &error), VIPO_INVALID_ARGUMENT);
+    assert_non_null(strstr(error.message, "handle-press undoes no other task"));
+}
+
 static void test_frames(void **state)
 {
     (void)state;
@@ -454,7 +513,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_frames),     cmocka_unit_test(test_phrases), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_same_bytes), cmocka_unit_test(test_pixels),  cmocka_unit_test(test_failures),
-        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_noise),      cmocka_unit_test(test_undo),
     };
 #ifdef __SANITIZE_THREAD__ /* takes its time, and the other tests show it nothing more */
     cmocka_set_test_filter("test_same_bytes");

@@ -23,7 +23,7 @@ try:
 except ImportError as problem:
     debian_python.missing("%s (scripts/setup.sh test)" % problem)
 
-from train import dataset, evaluate, export, fast, files, measures, model, native, presets, text, tokenizer, video  # noqa: E402
+from train import dataset, evaluate, export, fast, files, measures, model, native, perceptual, presets, text, tokenizer, video  # noqa: E402
 from train.avdc.diffusion import Schedule  # noqa: E402
 from train.avdc.unet import UNet3D, VideoDenoiser  # noqa: E402
 
@@ -268,6 +268,12 @@ def check_evaluation(folder, data, vipo):
     moved = a.copy()
     moved[1, 4:6, 7] += 0.5
     assert measures.moving(a[0], np.stack([a[0], moved[1] - a[1] + a[0]])).sum() == 2
+    alike = perceptual.Perceptual(evaluate.FEATURES)
+    scene = np.kron(rng.random((2, 8, 8, 3)), np.ones((1, 8, 8, 1)))
+    near = alike.distances(scene, scene + 0.02 * rng.standard_normal(scene.shape))
+    assert near.shape == (2,) and (alike.distances(scene, scene) == 0).all()
+    assert (0 < near).all() and (near * 3 < alike.distances(scene, scene[::-1])).all(), near
+    assert alike.distances(scene.repeat(2, axis=1).repeat(2, axis=2), scene).max() < 1e-6, "another size"
     sheet = measures.contact_sheet([a, a[:2]], scale=2)
     assert sheet.shape == (2 * 34 + 2, 3 * 34 + 2, 3) and (sheet[36:, 70:] == 255).all()
     out = os.path.join(folder, "evaluation")
@@ -278,6 +284,7 @@ def check_evaluation(folder, data, vipo):
     plans, steering = result["plans"], result["steering"]["door-open/door-close"]
     print("plans: psnr %.1f, frame repeated %.1f; steering %d of %d" % (plans["ddim:5"]["psnr"], plans["frame repeated"]["psnr"], steering["right"], steering["of"]))
     assert set(plans) == {"clips", "frame repeated", "nearest training clip", "ddim:5", "ddim:5, unseen phrasing", "ab2:4"}
+    assert 0 < plans["ddim:5"]["features"] and 0 < plans["frame repeated"]["features_last"]
     assert plans["clips"] == 2 and set(result["last_frame_by_task"]) == set(TEXTS)
     assert len(result["v_mse"]["bins"]) == 10 and 0 < result["v_mse"]["mean"] < 1
     assert result["steering"]["door-open/door-close from the middle"]["of"] == 4
