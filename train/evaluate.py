@@ -7,7 +7,8 @@
                 sampler with a phrasing that was held out
   steering      opposite commands from the same frame: is the plan nearer to the true future of the command, from the
                 training scene of that command that looks most like the frame, than to that of its opposite? From the
-                first frame, and from amid the episode, where a door is half open and both commands make sense
+                first frame, and from amid the episode, where a door is half open and both commands make sense; with --undo
+                also from turning points of `vipo sim collect --undo`, where the future of a change of mind is known
 
 Writes evaluation.json, evaluation.md and contact sheets (condition frame and plan, true frames under it).
 Samplers are NAME or NAME:STEPS; ddim:N runs in PyTorch unless --vipo names the command, which knows all of its samplers.
@@ -32,6 +33,7 @@ from .perceptual import Perceptual
 from .trainer import pick
 
 BINS = 10
+START, MIDST, TURNED = "", " from the middle", " from turning points"  # where steering begins
 MIDDLE = 0.4  # of a clip, where its object has begun to move
 FEATURES = Path(__file__).resolve().parents[1] / "models" / "metaworld-cloning-64"
 OPPOSITES = (("faucet-open", "faucet-close"), ("door-open", "door-close"))
@@ -48,6 +50,11 @@ class Evaluation:
         self.view.check(dataset.picture)
         unknown = set(dataset.corpus.tasks) - set(model.values.get("tasks", dataset.corpus.tasks))
         self.train, self.test = dataset.split(options.held_out)
+        self.turned: list[Clip] = []
+        if options.undo:
+            known = len(dataset.clips)
+            dataset.add(open_dataset(options.undo, None, quiet=options.quiet), options.undo)
+            self.turned = dataset.clips[known:]
         if not self.test:
             raise ValueError("--held-out 0: expected at least 1 episode of each task to measure with")
         if unknown:
@@ -139,14 +146,14 @@ class Evaluation:
 
     # ---- steering ---------------------------------------------------------------------------------------------
 
-    def steer(self, sampler: str, clip: Clip, command: str, opposite: str, middle: bool) -> dict[str, Any]:
+    def steer(self, sampler: str, clip: Clip, command: str, opposite: str, where: str) -> dict[str, Any]:
         """A plan for `command` from a frame of the clip: nearer to its true future than to the opposite's?"""
-        start = int(MIDDLE * clip.count) if middle else 0
+        start = int(MIDDLE * clip.count) if where == MIDST else 0
         cond = self.video(clip, start)[0]
         made, _ = self.plan(sampler, clip, self.text(command), start)
         distances = []
         for task in (command, opposite):
-            true = self.video(clip, start) if task == clip.task else self.nearest(cond, task, clip.camera, middle)
+            true = self.video(clip, start) if task == clip.task else self.nearest(cond, task, clip.camera, where != START)
             # what changes, so that another scene's standing things do not count
             distances.append(float(np.mean(((made - cond[None]) - (true[1:] - true[:1])) ** 2)))
         return {"clip": f"{clip.task}/{clip.camera}/{clip.seed}", "command": command, "to_command": distances[0],
@@ -171,9 +178,12 @@ def evaluate(e: Evaluation, options: argparse.Namespace) -> dict[str, Any]:
     clips, out = pick(e.test, options.clips), Path(options.out)
     samplers = options.samplers.split(",")
     pairs = [pair for pair in OPPOSITES if set(pair) <= set(e.dataset.corpus.tasks)]
-    steered = [c for pair in pairs for task in pair for c in pick([c for c in e.test if c.task == task], options.steering_clips)]
+    steered: dict[str, list[Clip]] = {}
+    for where, clips_there in ((START, e.test), (MIDST, e.test), (TURNED, e.turned)):
+        own = [[c for c in clips_there if c.task == task] for pair in pairs for task in pair]
+        steered[where] = [c for of_task in own if of_task for c in pick(of_task, options.steering_clips)]
     v_clips = pick(e.test, options.v_clips)
-    progress = Progress(len(v_clips) + len(clips) * (len(samplers) + 1) + 4 * len(steered), quiet=options.quiet)
+    progress = Progress(len(v_clips) + len(clips) * (len(samplers) + 1) + 2 * sum(map(len, steered.values())), quiet=options.quiet)
     done = 0
 
     def one() -> None:
@@ -210,17 +220,18 @@ def evaluate(e: Evaluation, options: argparse.Namespace) -> dict[str, Any]:
     result["plans"] = {"clips": len(clips), **{name: mean_of(values) for name, values in plans.items()}}
     result["last_frame_by_task"] = by_task(clips, plans, samplers[0])
     steering: dict[str, Any] = {}
-    for pair, middle in [(pair, middle) for pair in pairs for middle in (False, True)]:
+    for pair, where in [(pair, where) for pair in pairs for where in steered]:
         tests = []
-        for clip in [c for c in steered if c.task in pair]:
+        for clip in [c for c in steered[where] if c.task in pair]:
             for command in pair:
-                tests.append(e.steer(samplers[0], clip, command, pair[1 - pair.index(command)], middle))
+                tests.append(e.steer(samplers[0], clip, command, pair[1 - pair.index(command)], where))
                 one()
         if tests:
-            own = [t for t in tests if t["clip"].split("/")[0] == t["command"]]
-            steering["/".join(pair) + (" from the middle" if middle else "")] = {
+            # what does not simply go on: at a turning point the clip's own command is the change of mind
+            changes = [t for t in tests if (t["clip"].split("/")[0] == t["command"]) == (where == TURNED)]
+            steering["/".join(pair) + where] = {
                 "right": sum(t["right"] for t in tests), "of": len(tests),
-                "right_against_the_scene": sum(t["right"] for t in tests if t not in own), "of_these": len(tests) - len(own),
+                "right_against_the_scene": sum(t["right"] for t in changes), "of_these": len(changes),
                 "tests": tests,
             }  # fmt: skip
     result["steering"] = steering
@@ -265,6 +276,7 @@ def main(arguments: list[str]) -> None:
     add("--held-out", type=int, default=2, help="as in the training")
     add("--samplers", default="ddim:20", metavar="A,B", help="the first one is used for the steering test")
     add("--vipo", metavar="FILE", help="the command, to plan with in place of PyTorch")
+    add("--undo", metavar="DIR", help="folder of `vipo sim collect --undo`, not trained with")
     add("--features", default=str(FEATURES), metavar="DIR", help="policy folder whose picture encoder tells how alike pictures are")
     add("--guidance", type=float, default=0.0)
     add("--clips", type=int, default=33, help="at most so many held-out clips are planned")

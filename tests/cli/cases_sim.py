@@ -324,6 +324,7 @@ case("sim", "collect: lossless with a quality", "sim collect -o set --lossless -
 case("sim", "collect: noise", "sim collect -o set --action-noise 2.5", code=2, err="--action-noise 2.5: expected .*0 to 2")
 case("sim", "collect: held noise", "sim collect -o set --noise-hold 8", code=2, err="--noise-hold is of --action-noise, which is not given or 0")
 case("sim", "collect: noise held for no step", "sim collect -o set --action-noise .1 --noise-hold 0", code=2, err="--noise-hold 0: expected .*1 to 500")
+case("sim", "collect: nothing to undo", "sim collect -o set --undo -t hammer", code=1, err="hammer undoes no other task, expected door-open or door-close")
 case("sim", "collect: stride and frames", "sim collect -o set --stride 3 --max-frames 9", code=2, err="one of --stride and --max-frames")
 case("sim", "collect: unknown profile", "sim collect -o set --profile v3", code=2, err="expected farama-v3 or avdc-v2")
 
