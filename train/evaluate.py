@@ -2,9 +2,9 @@
 
   v error       of the network at ten ranges of timesteps, all held-out clips
   plans         by each sampler from the first frame: PSNR, SSIM and a distance in features (perceptual.py) against the true
-                future (all frames, the last one, the pixels that move), beside two baselines: the condition frame repeated, and the training clip of the
-                same task and camera whose first frame is nearest; the last frame task by task; and once more by the first
-                sampler with a phrasing that was held out
+                future (all frames, the last one, the pixels that move), beside two baselines: the condition frame repeated,
+                and the training clip of the same task and camera whose first frame is nearest; the last frame task by task;
+                and once more by the first sampler with a phrasing that was held out
   steering      opposite commands from the same frame: is the plan nearer to the true future of the command, from the
                 training scene of that command that looks most like the frame, than to that of its opposite? From the
                 first frame, and from amid the episode, where a door is half open and both commands make sense; with --undo
@@ -50,15 +50,15 @@ class Evaluation:
         self.view.check(dataset.picture)
         unknown = set(dataset.corpus.tasks) - set(model.values.get("tasks", dataset.corpus.tasks))
         self.train, self.test = dataset.split(options.held_out)
+        if not self.test:
+            raise ValueError("--held-out 0: expected at least 1 episode of each task to measure with")
+        if unknown:
+            print(f"note: the model was not trained for {', '.join(sorted(unknown))}")
         self.turned: list[Clip] = []
         if options.undo:
             known = len(dataset.clips)
             dataset.add(open_dataset(options.undo, None, quiet=options.quiet), options.undo)
             self.turned = dataset.clips[known:]
-        if not self.test:
-            raise ValueError("--held-out 0: expected at least 1 episode of each task to measure with")
-        if unknown:
-            print(f"note: the model was not trained for {', '.join(sorted(unknown))}")
 
     def video(self, clip: Clip, start: int = 0) -> np.ndarray:
         """float [1+frames][h][w][3] from a frame, the first one unless another is named."""
