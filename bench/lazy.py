@@ -10,23 +10,15 @@ keeps the rounds. Calibration was measured with seeds 0 and 1; the default here 
 from the rounds of an earlier plan of the same frame and seed would be that plan again, so it is not run again.
 """
 import argparse
-import csv
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from plans import MODEL, add_planning, add_table, append_raw, deviation, read_frames, read_raw, vipo, write_table
+
 THRESHOLDS, CHUNKS, GROWTH = (0.5, 1, 2, 4, 11), (6, 10), 1.5
-
-
-def read_raw(path):
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.endswith("\n")]
 
 
 def replay(rounds, chunk, threshold, ratios):
@@ -52,12 +44,10 @@ def replay(rounds, chunk, threshold, ratios):
 def plan(args, frame, seed, chunk, threshold, calibrated, ratios):
     with tempfile.TemporaryDirectory() as folder:
         trace = os.path.join(folder, "trace.jsonl")
-        command = [args.vipo, "plan", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
-                   frame["text"], "--seed", str(seed), "--sampler", "draft-target-lazy", "--chunk", str(chunk), "--threshold",
-                   str(threshold), "--verify", "--trace", trace, "--json", "-q"] + ([] if calibrated else ["--no-calibration"])
-        summary = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-        with open(trace, encoding="utf-8") as file:
-            rounds = [e for e in map(json.loads, file) if e["event"] == "round"]
+        summary = vipo(args.vipo, "plan", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
+                       frame["text"], "--seed", seed, "--sampler", "draft-target-lazy", "--chunk", chunk, "--threshold", threshold,
+                       "--verify", "--trace", trace, *([] if calibrated else ["--no-calibration"]))
+        rounds = [e for e in read_raw(trace) if e["event"] == "round"]
     for r in rounds:
         used = ratios[r["start_token"]:] if calibrated else [1] * 9
         r["raw"] = [d * ratio for d, ratio in zip(r["distances"], used)]
@@ -72,8 +62,7 @@ def read_ratios(args):
 
 
 def run(args):
-    with open(os.path.join(args.frames, "frames.json"), encoding="utf-8") as file:
-        frames = json.load(file)
+    frames = read_frames(args.frames)[:args.first]
     ratios, known = read_ratios(args), read_raw(args.raw)
     for seed in args.seeds:
         for i, frame in enumerate(frames):
@@ -89,8 +78,7 @@ def run(args):
                         if again != (line["verified"], line["agreed"], line["evaluations"]):
                             sys.exit("%s, seed %d: the plan's numbers are not those of its rounds: %s" % (frame["file"], seed, again))
                         known.append(line)
-                        with open(args.raw, "a", encoding="utf-8") as file:
-                            file.write(json.dumps(line) + "\n")
+                        append_raw(args.raw, line)
             print("seed %d, frame %d of %d, %d plans" % (seed, i + 1, len(frames), len(known)), file=sys.stderr)
 
 
@@ -111,16 +99,7 @@ def table(args):
                 rows.append({"chunk": chunk, "threshold": threshold, "calibrated": int(calibrated), "plans": len(plans),
                              "decisions": verified, "agreed": agreed, "share": "%.4f" % (agreed / verified),
                              "plans_all_agreed": same_way, "evaluations": "%.2f" % (evaluations / len(plans))})
-    out = open(args.out, "w", newline="", encoding="utf-8") if args.out else sys.stdout
-    with out:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def deviation(values):
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((x - mean) ** 2 for x in values) / max(len(values) - 1, 1))
+    write_table(rows, args.out)
 
 
 def show_ratios(args):
@@ -147,15 +126,12 @@ def main():
     for name, function, text in (("run", run, "plan and keep the rounds"), ("table", table, "one row per chunk, threshold and calibration"),
                                  ("ratios", show_ratios, "spread of the ratios")):
         one = commands.add_parser(name, help=text)
-        one.add_argument("--model", default=os.path.join(ROOT, "models", "metaworld-64"))
-        one.add_argument("--raw", required=True, help="JSON lines; what is there is kept")
         one.set_defaults(run=function)
         if name == "run":
-            one.add_argument("--vipo", default=os.path.join(ROOT, "build", "vipo"))
-            one.add_argument("--frames", default=os.path.join(ROOT, "examples", "frames"))
-            one.add_argument("--seeds", type=int, nargs="+", default=[2, 3])
-        elif name == "table":
-            one.add_argument("--out", help="CSV file")
+            add_planning(one, [2, 3])
+        else:
+            add_table(one)
+            one.add_argument("--model", default=MODEL)
     args = parser.parse_args()
     args.run(args)
 

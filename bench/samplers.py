@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Distance and cost of samplers over real frames and seeds: the evidence of docs/samplers.md. Only the standard library.
 
-  bench/samplers.py run --suite main --seeds 4 --raw out/samplers.jsonl     # interrupt and repeat: it goes on
+  bench/samplers.py run --suite main --seeds 0 1 --raw out/samplers.jsonl     # interrupt and repeat: it goes on
   bench/samplers.py table --raw out/samplers.jsonl --out bench/results/samplers-metaworld-64.csv
 
 `run` calls `vipo compare` on every frame of examples/frames and every seed, all samplers from the same noise, and keeps the
@@ -12,14 +12,12 @@ unipc (order 3) with 100 steps, and DDIM's extrapolation 2 ddim-100 - ddim-50. H
 floor: smaller differences are not resolved.
 """
 import argparse
-import csv
-import json
 import math
 import os
-import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from plans import add_planning, add_table, append_raw, deviation, geometric_mean, read_frames, read_raw, vipo, write_table
+
 UNIPC, DDIM, COARSE = "unipc:100:order=3:grid=uniform", "ddim:100", "ddim:50"
 SUITES = {
     "main": ["ab2:100:grid=uniform", "ddim:25", "ddim:20", "ddim:12", "ddim:10", "ddim:20:grid=s/1.7/1.5", "ddim:12:grid=s/1.7/1.5"]
@@ -35,34 +33,19 @@ SUITES = {
 }
 
 
-def read_frames(folder):
-    with open(os.path.join(folder, "frames.json"), encoding="utf-8") as file:
-        return json.load(file)
-
-
-def read_raw(path):
-    if not os.path.exists(path):
-        return []
-    with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.endswith("\n")]
-
-
 def run(args):
     frames = read_frames(args.frames)[:args.first]
     done = {(line["frame"], line["seed"]) for line in read_raw(args.raw)}
     samplers = ",".join([DDIM, COARSE] + SUITES[args.suite])
-    for seed in range(args.seeds):
+    for seed in args.seeds:
         for i, frame in enumerate(frames):
             if (frame["file"], seed) in done:
                 continue
-            command = [args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
-                       frame["text"], "--seed", str(seed), "--reference", UNIPC, "--samplers", samplers, "--json", "-q"]
-            command += ["--threads", str(args.threads)] if args.threads else []
-            result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+            result = vipo(args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
+                          frame["text"], "--seed", seed, "--reference", UNIPC, "--samplers", samplers, "--threads", args.threads)
             for row, name in zip(result, [UNIPC, DDIM, COARSE] + SUITES[args.suite]):
                 row["request"] = name
-            with open(args.raw, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"frame": frame["file"], "seed": seed, "rows": result}) + "\n")
+            append_raw(args.raw, {"frame": frame["file"], "seed": seed, "rows": result})
             print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
 
 
@@ -82,15 +65,9 @@ def distances(line):
             math.sqrt(apart) / 2)
 
 
-def geometric_mean(values):
-    return math.exp(sum(math.log(max(v, 1e-12)) for v in values) / len(values))
-
-
 def factor_95(logs):
     """The geometric mean's 95 % interval is that mean times and divided by this."""
-    centre = sum(logs) / len(logs)
-    deviation = math.sqrt(sum((x - centre) ** 2 for x in logs) / max(len(logs) - 1, 1))
-    return math.exp(1.96 * deviation / math.sqrt(len(logs)))
+    return math.exp(1.96 * deviation(logs) / math.sqrt(len(logs)))
 
 
 def table(args):
@@ -118,11 +95,7 @@ def table(args):
         for key in ("drafted", "accepted"):
             values[key] = "%.2f" % (sum(row[key] for *_, row in found) / len(found))
         result.append(values)
-    out = open(args.out, "w", newline="", encoding="utf-8") if args.out else sys.stdout
-    with out:
-        writer = csv.DictWriter(out, fieldnames=list(result[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(result)
+    write_table(result, args.out)
     print("%d plans; floor %.5f" % (len(lines), geometric_mean(floors)), file=sys.stderr)
 
 
@@ -131,18 +104,12 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     running = commands.add_parser("run", help="plan with every sampler of a suite")
     running.add_argument("--suite", choices=sorted(SUITES), default="main")
-    running.add_argument("--vipo", default=os.path.join(ROOT, "build", "vipo"))
-    running.add_argument("--model", default=os.path.join(ROOT, "models", "metaworld-64"))
-    running.add_argument("--frames", default=os.path.join(ROOT, "examples", "frames"))
-    running.add_argument("--first", type=int, help="only so many frames")
-    running.add_argument("--seeds", type=int, default=4)
-    running.add_argument("--threads", type=int, default=0, help="of one plan; 0: all cores")
-    running.add_argument("--raw", required=True, help="JSON lines, one per frame and seed; what is there is kept")
+    add_planning(running, [0, 1, 2, 3])
+    running.add_argument("--threads", type=int, default=os.cpu_count(), help="of one plan [default: all cores]")
     running.set_defaults(run=run)
     tabling = commands.add_parser("table", help="one row per sampler")
-    tabling.add_argument("--raw", required=True)
+    add_table(tabling)
     tabling.add_argument("--base", default="unipc:12", help="sampler of the ratios; one that every plan has")
-    tabling.add_argument("--out", help="CSV file")
     tabling.set_defaults(run=table)
     args = parser.parse_args()
     args.run(args)

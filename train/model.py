@@ -17,9 +17,7 @@ from .avdc import config as configs
 from .avdc.diffusion import Schedule, ddim, guided
 from .avdc.unet import UNet3D
 from .files import read_json, read_safetensors
-from .task_path import TaskPath, load_encoder
-
-TASK = "task_attnpool."
+from .task_path import TaskPath, load_of_model
 
 
 class Model:
@@ -31,12 +29,11 @@ class Model:
         self.config = configs.from_dict(self.values)
         weights = {k: v.float() for k, v in read_safetensors(self.folder / "unet.safetensors").items()}
         self.unet = UNet3D(self.config)
-        self.path: TaskPath = load_encoder(self.folder, self.config)
         try:
             self.unet.load_state_dict(weights)
         except RuntimeError as problem:
             raise ValueError(f"{folder}: weights do not fit: {str(problem).splitlines()[-1].strip()}") from None
-        self.path.resampler.load_state_dict({k[len(TASK) :]: v for k, v in weights.items() if k.startswith(TASK)})
+        self.path: TaskPath = load_of_model(self.folder, self.config, weights)
         self.unet.to(self.device).eval().requires_grad_(False)
         self.path.eval().requires_grad_(False)
         self.schedule = Schedule(int(self.values.get("diffusion", {}).get("timesteps", 100))).to(self.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from .avdc.clip_text import ClipTextConfig, ClipTextModel, config_from_dict
 from .avdc.config import UNetConfig
 from .avdc.unet import PerceiverResampler
 from .files import read_json, read_safetensors, write_json, write_safetensors
+
+TASK = "task_attnpool."  # of the UNet's names
 
 
 class TaskPath(nn.Module):
@@ -86,6 +88,16 @@ def load_encoder(folder: str | Path, unet: UNetConfig) -> TaskPath:
         path.encoder.load_published({k: v.float() for k, v in read_safetensors(folder / "text_encoder.safetensors").items()})
         if (folder / "task_path.safetensors").exists():
             path.resampler.load_state_dict(read_safetensors(folder / "task_path.safetensors"))
+    except RuntimeError as problem:
+        raise ValueError(f"{folder}: weights do not fit: {str(problem).splitlines()[-1].strip()}") from None
+    return path
+
+
+def load_of_model(folder: str | Path, unet: UNetConfig, weights: Mapping[str, Tensor]) -> TaskPath:
+    """The whole path of a model folder; weights: those of its UNet, which the resampler is part of."""
+    path = load_encoder(folder, unet)
+    try:
+        path.resampler.load_state_dict({k[len(TASK) :]: v.float() for k, v in weights.items() if k.startswith(TASK)})
     except RuntimeError as problem:
         raise ValueError(f"{folder}: weights do not fit: {str(problem).splitlines()[-1].strip()}") from None
     return path

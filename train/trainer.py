@@ -20,9 +20,8 @@ from .avdc.unet import UNet3D
 from .dataset import Clip, Dataset, Examples, View
 from .files import read_json, read_safetensors
 from .presets import Preset, Stage, stage_at
-from .task_path import TaskPath, load_encoder, spread
+from .task_path import TASK, TaskPath, load_of_model, spread
 
-TASK = "task_attnpool."
 VALIDATION_TIMES = (10, 30, 50, 70, 90)
 WARM_UP = 50  # steps, at the beginning of each stage
 LAST_LR = 0.05  # share of the learning rate that is left at the end
@@ -59,8 +58,7 @@ def load_weights(unet: UNet3D, folder: str | Path, skip_task: bool, texts: list[
     own = dict(unet.state_dict())
     if skip_task:
         if "text_encoder" in read_json(folder / "config.json"):
-            path = load_encoder(folder, configs.load(folder))
-            path.resampler.load_state_dict({k[len(TASK) :]: v for k, v in weights.items() if k.startswith(TASK)})
+            path = load_of_model(folder, configs.load(folder), weights)
             with torch.no_grad():
                 weights["time_embed.2.bias"] += path(texts).mean(dim=0)
         weights = {k: v for k, v in weights.items() if not k.startswith(TASK)}
@@ -118,8 +116,12 @@ class Trainer:
         return fast.forward(self.unet, x, cond, t, task)
 
     def start_from(self, folder: str | Path, skip_task: bool) -> None:
-        """Weights of a model folder in place of random ones."""
+        """Weights of a model folder in place of random ones. Unless its task path is left out, `path` must have been it."""
         load_weights(self.unet, folder, skip_task, [t for t in self.texts if t is not None])
+        with torch.no_grad():
+            apart = float((self._embedded() - self.initial).square().mean().sqrt() / self.initial.square().mean().sqrt())
+        if apart > 0.01:
+            raise ValueError(f"{folder}: its text path is not the one to train with, texts differ by {apart:.3g} of their size")
         self.ema = state.Ema(self.unet, self.settings.ema)
 
     @property
@@ -136,8 +138,10 @@ class Trainer:
 
     def embeddings(self) -> Tensor:
         """Of self.texts."""
-        if self.settings.task_lr_scale == 0:
-            return self.initial
+        return self.initial if self.settings.task_lr_scale == 0 else self._embedded()
+
+    def _embedded(self) -> Tensor:
+        """By the UNet's own resampler."""
         out: list[Tensor] = [self.initial[0]] * len(self.texts)
         for length in {len(f) for f in self.features}:
             rows = [r for r, f in enumerate(self.features) if len(f) == length]

@@ -25,9 +25,9 @@ from . import state
 from .avdc.diffusion import WEIGHTINGS
 from .console import Progress, device_named, duration, run
 from .dataset import Dataset, open_dataset
-from .files import read_json, write_json, write_text
+from .files import read_json, read_safetensors, write_json, write_text
 from .presets import Preset, Stage, find, parse_stages, stage_at
-from .task_path import TaskPath, load_encoder
+from .task_path import TaskPath, load_encoder, load_of_model
 from .text import new_path
 from .trainer import GOES_ON, Settings, Trainer
 
@@ -43,7 +43,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--out", required=True, metavar="RUN", help="folder of the training, made or gone on with")
     add("--cache", metavar="DIR", help="where decoded videos are kept, default DATA/cache")
     add("--cameras", metavar="A,B", help="only clips of these")
-    add("--text", metavar="DIR", help="a text path of train.text; default: trained first")
+    add("--text", metavar="DIR", help="a text path of train.text; default: that of --init, else trained first")
     add("--text-steps", type=int, default=400, help="steps of that training")
     add("--init", metavar="MODEL", help="model folder to take the first weights from")
     add("--init-skip", choices=["task"], help="leave its text path out")
@@ -69,7 +69,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     add("--validate-every", type=int, default=500, help="steps; 0: never")
     add("--validate-clips", type=int, default=33)
     add("--quiet", action="store_true")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.init and options.text and not options.init_skip:
+        raise ValueError("--text: the network of --init knows its own text path: leave one of them out, or say --init-skip task")
+    return options
 
 
 def task_weights(text: str | None) -> dict[str, float] | None:
@@ -126,10 +129,13 @@ def check_sizes(preset: Preset, settings: Settings, dataset: Dataset) -> None:
 
 
 def text_path(options: argparse.Namespace, preset: Preset, dataset: Dataset, log: Any) -> TaskPath:
-    """RUN/text, which is made from --text or by training."""
+    """RUN/text, which is the one of --init, made from --text, or trained."""
     folder = Path(options.out) / "text"
     if not (folder / "config.json").exists():
-        if options.text:
+        if options.init and options.init_skip != "task":
+            path = load_of_model(options.init, preset.unet, read_safetensors(Path(options.init) / "unet.safetensors"))
+            report = read_json(Path(options.init) / "config.json").get("training", {}).get("text", {})
+        elif options.text:
             path, report = load_encoder(options.text, preset.unet), read_json(Path(options.text) / "config.json").get("report", {})
             if not (Path(options.text) / "task_path.safetensors").exists():
                 path, report = new_path(

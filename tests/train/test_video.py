@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ except ImportError as problem:
 from train import dataset, evaluate, export, fast, files, measures, model, native, perceptual, presets, text, tokenizer, video  # noqa: E402
 from train.avdc.diffusion import Schedule  # noqa: E402
 from train.avdc.unet import UNet3D, VideoDenoiser  # noqa: E402
+from train.task_path import load_encoder  # noqa: E402
 
 SIZE, FRAMES = 32, 20
 TEXTS = {
@@ -257,6 +259,27 @@ def check_export(folder, data, run, vipo):
     assert np.sqrt(np.mean((other - theirs) ** 2)) > 10 * apart, "the text changes nothing"
 
 
+def check_from_model(folder, data, run):
+    """A training that begins with a model folder goes on with its text path, and is as good from the first step on."""
+    made, begun = os.path.join(folder, "model"), os.path.join(folder, "begun")
+    arguments = ["--data", data, "--preset", "tiny", "--held-out", "1", "--precision", "fp32", "--threads", "1", "--init", made, "--stages",
+                 "16:2x2", "--lr", "1e-6", "--validate-every", "1"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        video.main([*arguments, "--out", begun])
+    texts, before = ["go left", "push it right", None], model.Model(made)
+    assert torch.equal(before.embed(texts), load_encoder(os.path.join(begun, "text"), before.config)(texts))
+    ended, now = ([line["held_out_v_mse"] for line in lines_of(r) if "held_out_v_mse" in line] for r in (run, begun))
+    print("held out at a training's end %.4f, where another begins with its model %.4f" % (ended[-1], now[0]))
+    assert abs(now[0] - ended[-1]) < 0.02 * ended[-1]
+    other, mixed = os.path.join(folder, "other-text"), os.path.join(folder, "mixed")
+    with contextlib.redirect_stdout(io.StringIO()):
+        text.main(["--data", data, "--preset", "tiny", "--out", other, "--steps", "5", "--seed", "5", "--quiet"])
+        video.main([*arguments, "--init-skip", "task", "--text", other, "--out", os.path.join(folder, "skipped")])
+    refused(video.main, [*arguments, "--text", other, "--out", mixed], "--text", "--init-skip")
+    shutil.copytree(other, os.path.join(mixed, "text"))
+    refused(video.main, [*arguments, "--out", mixed], "text path", "not the one")
+
+
 def check_evaluation(folder, data, vipo):
     """The measures, and their report on the model just made."""
     rng = np.random.default_rng(0)
@@ -332,6 +355,7 @@ def main():
         check_examples(dataset.open_dataset(data, quiet=True))
         run, arguments = check_training(folder, data)
         check_export(folder, data, run, vipo)
+        check_from_model(folder, data, run)
         check_evaluation(folder, data, vipo)
         check_refusals(folder, data, run, arguments)
     print("done")
