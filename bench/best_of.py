@@ -65,8 +65,8 @@ def measure(args, folder, clip, text, frames, seed):
                 path["plans"])
     plans = 2 * np.load(path["plans"]).astype(np.float64) - 1
     moved = moving(frames[0], frames[1:])
-    result = {"task": clip.task, "camera": clip.camera, "episode": clip.seed, "sampler": plan["sampler"], "n": args.n,
-              "seed": seed, "rms": [rms(p - truth) for p in plans],
+    result = {"task": clip.task, "camera": clip.camera, "episode": clip.seed, "sampler": plan["sampler"], "n": args.n, "model": args.model,
+              "wanted": args.sampler, "first_seed": args.seed, "seed": seed, "rms": [rms(p - truth) for p in plans],
               "rms_moved": [rms((p - truth)[moved]) for p in plans], "rms_of_mean": rms(plans.mean(axis=0) - truth),
               "copy": rms(2 * np.broadcast_to(cond, truth.shape) - 1 - truth),
               "between": [[rms(a - b) for b in plans] for a in plans], "v_error": {}}
@@ -82,7 +82,12 @@ def measure(args, folder, clip, text, frames, seed):
 
 
 def run(args):
-    done = {(r["task"], r["camera"], r["episode"]) for r in read_raw(args.raw)}
+    lines = read_raw(args.raw)
+    for r in lines:
+        for key, value in (("model", args.model), ("n", args.n), ("wanted", args.sampler), ("first_seed", args.seed)):
+            if r[key] != value:
+                sys.exit("%s: it has plans with %s %s, not %s: give another --raw" % (args.raw, key, r[key], value))
+    done = {(r["task"], r["camera"], r["episode"]) for r in lines}
     with tempfile.TemporaryDirectory() as folder:
         for i, (clip, text, frames) in enumerate(read_clips(args)):
             if args.clips and i == args.clips:

@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 
-from plans import add_planning, add_table, append_raw, correlation, plan, read_frames, read_raw, rms, write_table
+from plans import add_planning, add_table, append_raw, correlation, kept_plans, plan, read_frames, read_raw, rms, write_table
 
 STEPS, FORMS, GRID = (6, 8, 10, 12, 16, 20), ("x0", "r"), "s/1.7/1.15"
 
@@ -37,12 +37,12 @@ def measure(args, frame, seed, folder):
 
 def run(args):
     frames = read_frames(args.frames)[:args.first]
-    done = {(line["frame"], line["seed"]) for line in read_raw(args.raw)}
+    done = kept_plans(args.raw, {"model": args.model})
     with tempfile.TemporaryDirectory() as folder:
         for seed in args.seeds:
             for i, frame in enumerate(frames):
                 if (frame["file"], seed) not in done:
-                    append_raw(args.raw, {"frame": frame["file"], "seed": seed, "rows": measure(args, frame, seed, folder)})
+                    append_raw(args.raw, {"frame": frame["file"], "seed": seed, "model": args.model, "rows": measure(args, frame, seed, folder)})
                     print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
 
 

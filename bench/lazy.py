@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 
-from plans import MODEL, add_planning, add_table, append_raw, deviation, read_frames, read_raw, vipo, write_table
+from plans import MODEL, add_planning, add_table, append_raw, deviation, kept_plans, read_frames, read_raw, vipo, write_table
 
 THRESHOLDS, CHUNKS, GROWTH = (0.5, 1, 2, 4, 11), (6, 10), 1.5
 
@@ -51,7 +51,7 @@ def plan(args, frame, seed, chunk, threshold, calibrated, ratios):
     for r in rounds:
         used = ratios[r["start_token"]:] if calibrated else [1] * 9
         r["raw"] = [d * ratio for d, ratio in zip(r["distances"], used)]
-    return {"frame": frame["file"], "seed": seed, "chunk": chunk, "threshold": threshold, "calibrated": calibrated,
+    return {"frame": frame["file"], "seed": seed, "model": args.model, "chunk": chunk, "threshold": threshold, "calibrated": calibrated,
             "verified": summary["verified"], "agreed": summary["agreed"], "evaluations": summary["evaluations"],
             "rounds": [{key: r[key] for key in ("start_token", "k", "advance", "calls", "raw", "true_distances")} for r in rounds]}
 
@@ -63,6 +63,7 @@ def read_ratios(args):
 
 def run(args):
     frames = read_frames(args.frames)[:args.first]
+    kept_plans(args.raw, {"model": args.model})
     ratios, known = read_ratios(args), read_raw(args.raw)
     for seed in args.seeds:
         for i, frame in enumerate(frames):
@@ -92,7 +93,9 @@ def table(args):
                 for key in plans:
                     own = [line for line in lines if (line["frame"], line["seed"]) == key]
                     found = [replay(line["rounds"], chunk, threshold, ratios if calibrated else [1] * 9) for line in own]
-                    result = next(r for r in found if r)
+                    result = next((r for r in found if r), None)
+                    if not result:
+                        sys.exit("%s: chunk %d, threshold %g of %s, seed %d is missing: let `run` go on" % (args.raw, chunk, threshold, *key))
                     total = [a + b for a, b in zip(total, result)]
                     same_way += result[0] == result[1]
                 verified, agreed, evaluations = total

@@ -34,6 +34,16 @@ def append_raw(path, line):
         file.write(json.dumps(line) + "\n")
 
 
+def kept_plans(path, same):
+    """Frames and seeds that a run has already; lines whose other keys are not `same` belong to another run: another file."""
+    lines = read_raw(path)
+    for line in lines:
+        for key, value in same.items():
+            if line.get(key) != value:
+                sys.exit("%s: it has plans with %s %s, not %s: give another --raw" % (path, key, line.get(key), value))
+    return {(line["frame"], line["seed"]) for line in lines}
+
+
 def write_table(rows, path):
     """A CSV file, or the standard output where path is None. All rows have the columns of the first."""
     with open(path, "w", newline="", encoding="utf-8") if path else contextlib.nullcontext(sys.stdout) as out:
@@ -107,6 +117,6 @@ def add_planning(parser, seeds):
     parser.add_argument("--raw", required=True, help="JSON lines, one per frame and seed; what is there is kept")
 
 
-def add_table(parser):
-    parser.add_argument("--raw", required=True)
+def add_table(parser, files=None):
+    parser.add_argument("--raw", required=True, nargs=files)
     parser.add_argument("--out", help="CSV file")

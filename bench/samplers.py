@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Distance and cost of samplers over real frames and seeds: the evidence of docs/samplers.md. Only the standard library.
 
-  bench/samplers.py run --suite main --seeds 0 1 --raw out/samplers.jsonl     # interrupt and repeat: it goes on
-  bench/samplers.py table --raw out/samplers.jsonl --out bench/results/samplers-metaworld-64.csv
+  bench/samplers.py run --suite main --seeds 0 --raw out/main.jsonl           # interrupt and repeat: it goes on
+  bench/samplers.py run --suite core --seeds 1 --raw out/core.jsonl
+  bench/samplers.py table --raw out/main.jsonl out/core.jsonl --out bench/results/samplers-metaworld-64.csv
 
 `run` calls `vipo compare` on every frame of examples/frames and every seed, all samplers from the same noise, and keeps the
 distances between all pairs. `table` writes one row per sampler.
@@ -16,7 +17,7 @@ import math
 import os
 import sys
 
-from plans import add_planning, add_table, append_raw, deviation, geometric_mean, read_frames, read_raw, vipo, write_table
+from plans import add_planning, add_table, append_raw, deviation, geometric_mean, kept_plans, read_frames, read_raw, vipo, write_table
 
 UNIPC, DDIM, COARSE = "unipc:100:order=3:grid=uniform", "ddim:100", "ddim:50"
 SUITES = {
@@ -35,7 +36,7 @@ SUITES = {
 
 def run(args):
     frames = read_frames(args.frames)[:args.first]
-    done = {(line["frame"], line["seed"]) for line in read_raw(args.raw)}
+    done = kept_plans(args.raw, {"suite": args.suite, "model": args.model})
     samplers = ",".join([DDIM, COARSE] + SUITES[args.suite])
     for seed in args.seeds:
         for i, frame in enumerate(frames):
@@ -45,7 +46,7 @@ def run(args):
                           frame["text"], "--seed", seed, "--reference", UNIPC, "--samplers", samplers, "--threads", args.threads)
             for row, name in zip(result, [UNIPC, DDIM, COARSE] + SUITES[args.suite]):
                 row["request"] = name
-            append_raw(args.raw, {"frame": frame["file"], "seed": seed, "rows": result})
+            append_raw(args.raw, {"frame": frame["file"], "seed": seed, "suite": args.suite, "model": args.model, "rows": result})
             print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
 
 
@@ -72,11 +73,13 @@ def factor_95(logs):
 
 def table(args):
     """`distance` is adjusted to all plans: the ratio to BASE over the plans that both made, times BASE's distance over all plans."""
-    lines = read_raw(args.raw)
+    lines = [line for path in args.raw for line in read_raw(path)]
     runs, floors, base = {}, [], []
     for line in lines:
         to, floor = distances(line)
         floors.append(floor)
+        if args.base not in to:
+            sys.exit("a plan without %s, expected --base to be a sampler that every plan has, such as %s" % (args.base, DDIM))
         base.append(math.log(to[args.base]))
         for row in line["rows"]:
             distance = max(to[row["request"]], 1e-12)
@@ -108,7 +111,7 @@ def main():
     running.add_argument("--threads", type=int, default=os.cpu_count(), help="of one plan [default: all cores]")
     running.set_defaults(run=run)
     tabling = commands.add_parser("table", help="one row per sampler")
-    add_table(tabling)
+    add_table(tabling, "+")
     tabling.add_argument("--base", default="unipc:12", help="sampler of the ratios; one that every plan has")
     tabling.set_defaults(run=table)
     args = parser.parse_args()

@@ -19,7 +19,7 @@ import tempfile
 
 import numpy as np
 
-from plans import add_planning, add_table, append_raw, geometric_mean, plan, read_frames, read_raw, rms, write_table
+from plans import add_planning, add_table, append_raw, geometric_mean, kept_plans, plan, read_frames, read_raw, rms, write_table
 
 STARTS, FULL, SIX, OTHER = (19, 29, 40), "ab2:20", "ab2:6", 1000
 
@@ -54,12 +54,12 @@ def measure(args, frame, seed, folder):
 
 def run(args):
     frames = read_frames(args.frames)[:args.first]
-    done = {(line["frame"], line["seed"]) for line in read_raw(args.raw)}
+    done = kept_plans(args.raw, {"model": args.model})
     with tempfile.TemporaryDirectory() as folder:
         for seed in args.seeds:
             for i, frame in enumerate(frames):
                 if (frame["file"], seed) not in done:
-                    append_raw(args.raw, {"frame": frame["file"], "seed": seed, **measure(args, frame, seed, folder)})
+                    append_raw(args.raw, {"frame": frame["file"], "seed": seed, "model": args.model, **measure(args, frame, seed, folder)})
                     print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
 
 

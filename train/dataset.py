@@ -121,7 +121,8 @@ class Dataset:
         self.clips.extend(replace(clip, source=clip.source + number) for clip in other.clips)
 
     def split(self, held_out: int) -> tuple[list[Clip], list[Clip]]:
-        """Clips for training, clips for testing: of each task the `held_out` largest seeds are for testing."""
+        """Clips for training, clips for testing: of each task the `held_out` largest seeds of the first source are for
+        testing. Clips of these seeds in other sources, which begin in the same scenes, are left out."""
         last: dict[str, set[int]] = {}
         for task in self.corpus.tasks:
             seeds = sorted({clip.seed for clip in self.clips if clip.task == task and clip.source == 0})
@@ -129,8 +130,7 @@ class Dataset:
                 raise ValueError(f"{held_out} episodes of {task} to hold out, but there are {len(seeds)}: expected fewer")
             last[task] = set(seeds[len(seeds) - held_out :])
         test = [clip for clip in self.clips if clip.source == 0 and clip.seed in last[clip.task]]
-        kept = set(test)
-        return [clip for clip in self.clips if clip not in kept], test
+        return [clip for clip in self.clips if clip.seed not in last.get(clip.task, ())], test
 
 
 def decode_all(folder: Path, infos: list[dict[str, Any]], path: Path, quiet: bool) -> None:

@@ -11,12 +11,13 @@
                 also from turning points of `vipo sim collect --undo`, where the future of a change of mind is known
 
 Writes evaluation.json, evaluation.md and contact sheets (condition frame and plan, true frames under it).
-Samplers are NAME or NAME:STEPS; ddim:N runs in PyTorch unless --vipo names the command, which knows all of its samplers.
+Samplers are NAME:STEPS, with --vipo also NAME; ddim:N runs in PyTorch unless --vipo names the command, which knows all of its samplers.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 from typing import Any, Callable, Sequence
@@ -44,7 +45,7 @@ class Evaluation:
 
     def __init__(self, model: Model, dataset: Dataset, options: argparse.Namespace) -> None:
         self.model, self.dataset, self.vipo = model, dataset, options.vipo
-        self.guidance, self.seed = options.guidance, options.seed
+        self.guidance, self.seed, self.threads = options.guidance, options.seed, options.threads
         self.perceptual = Perceptual(options.features, model.device)
         self.view = View(model.crop, model.size, model.config.frames)
         self.view.check(dataset.picture)
@@ -57,7 +58,7 @@ class Evaluation:
         self.turned: list[Clip] = []
         if options.undo:
             known = len(dataset.clips)
-            dataset.add(open_dataset(options.undo, None, quiet=options.quiet), options.undo)
+            dataset.add(open_dataset(options.undo, options.cache, quiet=options.quiet), options.undo)
             self.turned = dataset.clips[known:]
 
     def video(self, clip: Clip, start: int = 0) -> np.ndarray:
@@ -80,12 +81,11 @@ class Evaluation:
         begun = time.monotonic()
         if self.vipo:
             options = ["-s", name, *(["-n", steps] if steps else []), *(["-g", str(self.guidance)] if self.guidance else [])]
+            options += ["-j", str(self.threads)] if self.threads else []
             return vipo_plan(self.vipo, self.model, cond, text, noise, options)[0], time.monotonic() - begun
-        if name != "ddim":
-            raise ValueError(f"sampler '{sampler}' needs --vipo; without it expected ddim:STEPS")
         device = self.model.device
         inputs = (torch.from_numpy(cond[None]).to(device), self.model.embed([text]), torch.from_numpy(noise).to(device))
-        made = self.model.ddim(*inputs, int(steps or 20), self.guidance)[0].cpu().numpy()
+        made = self.model.ddim(*inputs, int(steps), self.guidance)[0].cpu().numpy()
         return made, time.monotonic() - begun
 
     # ---- the network ------------------------------------------------------------------------------------------
@@ -264,6 +264,18 @@ def markdown(result: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def check_samplers(samplers: Sequence[str], vipo: str | None) -> None:
+    """Before the first plan is made, since the last sampler's turn comes late."""
+    if vipo and not (Path(vipo).is_file() and os.access(vipo, os.X_OK)):
+        raise ValueError(f"--vipo {vipo}: not a program")
+    for sampler in samplers:
+        name, _, steps = sampler.partition(":")
+        if name != "ddim" and not vipo:
+            raise ValueError(f"sampler '{sampler}' needs --vipo; without it expected ddim:STEPS")
+        if (steps or not vipo) and not (steps.isdigit() and 1 <= int(steps)):
+            raise ValueError(f"sampler '{sampler}': expected NAME:STEPS" + (" or NAME" if vipo else ""))
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m train.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -290,6 +302,9 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if min(options.clips, options.v_clips, options.steering_clips) < 0 or options.clips < 1:
         raise ValueError("--clips: expected at least 1, --v-clips and --steering-clips: 0 or more")
+    if options.threads < 0:
+        raise ValueError(f"--threads {options.threads}: expected 0 or more")
+    check_samplers(options.samplers.split(","), options.vipo)
     if options.threads:
         torch.set_num_threads(options.threads)
     model = Model(options.model, device_named(options.device), options.precision == "bf16")

@@ -23,7 +23,7 @@ from .console import run
 from .dataset import View, corpus_of, open_dataset, read_index
 from .files import read_json, write_json, write_safetensors, write_text
 from .model import Model
-from .presets import Preset, find
+from .presets import Preset, Stage, examples_seen, find
 from .task_path import TaskPath, encoder_json, load_encoder
 
 TYPES = {"f16": (torch.float16, "float16"), "f32": (torch.float32, "float32")}
@@ -50,6 +50,8 @@ def config_json(preset: Preset, size: int, path: TaskPath, info: dict[str, Any])
     }  # fmt: skip
     values["tasks"], values["cameras"] = info["tasks"], info["cameras"]
     values["training"] = info["training"]
+    if info["training"]["weighting"] == "v":  # all timesteps alike, no min-SNR
+        values["diffusion"].pop("min_snr_gamma")
     return values
 
 
@@ -63,33 +65,22 @@ def last_size(kept: dict[str, Any], step: int) -> int:
     return int(kept["stages"][-1]["size"])
 
 
-def examples_seen(kept: dict[str, Any], step: int) -> dict[str, int]:
-    """{"32x32": examples, ...}"""
-    out: dict[str, int] = {}
-    for stage in kept["stages"]:
-        steps = min(step, stage["steps"])
-        step -= steps
-        if steps:
-            name = f"{stage['size']}x{stage['size']}"
-            out[name] = out.get(name, 0) + steps * stage["batch"]
-    return out
-
-
-def card(values: dict[str, Any], kept: dict[str, Any], parameters: int) -> str:
+def card(values: dict[str, Any], kept: dict[str, Any], parameters: int, last: bool) -> str:
     """The beginning of a model card; numbers are for train.evaluate and for an author to add."""
     image, unet, training = values["image"], values["unet"], values["training"]
     seen = ", ".join(f"{count} of {size}" for size, count in training["examples"].items())
+    kind = "the last of the training" if last else "the running mean of the training"
     tasks, cameras = ", ".join(values["tasks"]), ", ".join(values["cameras"])
     return f"""# {values['name']}
 
 One frame and a text -> {image['future_frames']} future frames of {image['height']}x{image['width']}. AVDC's UNet with {parameters / 1e6:.2f} M
 parameters (model_channels {unet['model_channels']}, channel_mult {','.join(map(str, unet['channel_mult']))}, attention at
-{' and '.join(f'{d}x' for d in unet['attention_resolutions'])}); weights in {values['dtype']}, the running mean of the training.
+{' and '.join(f'{d}x' for d in unet['attention_resolutions'])}); weights in {values['dtype']}, {kind}.
 
 Tasks: {tasks}. Cameras: {cameras}.
 
 ## Training
-{training['step']} steps, {seen} examples, from {training['clips']} clips of `vipo sim collect`; of each task {kept['held_out']} episodes held out. Began
+{training['step']} steps, {seen} examples (losses weighted by {training['weighting']}), from {training['clips']} clips of `vipo sim collect`; of each task {kept['held_out']} episodes held out. Began
 with {kept.get('init') or 'random weights'}. Text path: {json.dumps(training['text'])}.
 
 ## Limits
@@ -131,8 +122,10 @@ def export(
         "cameras": cameras,
         "training": {
             "step": content["step"],
-            "examples": examples_seen(kept, content["step"]),
+            "examples": content.get("seen") or examples_seen([Stage(**stage) for stage in kept["stages"]], content["step"]),
+            "weighting": kept["weighting"],
             "clips": kept.get("clips", len(infos)),
+            "began_with": Path(kept["init"]).name if kept.get("init") else None,
             "text": read_json(run_folder / "text" / "config.json")["report"],
         },
     }
@@ -147,7 +140,7 @@ def export(
     write_safetensors(out / "unet.safetensors", weights)
     write_safetensors(out / "text_encoder.safetensors", {k: v.to(torch_type) for k, v in path.encoder.state_dict().items()})
     path.tokenizer.save(out)
-    write_text(out / "README.md", card(values, kept, sum(p.numel() for p in unet.parameters())))
+    write_text(out / "README.md", card(values, kept, sum(p.numel() for p in unet.parameters()), last))
     write_json(out / "config.json", values)  # last: with it the folder is a model
 
 

@@ -54,7 +54,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     add("--log-every", type=int, default=50, metavar="N", help="steps of a line of the log (default: %(default)s)")
     add("--examine-every", type=int, default=500, metavar="N",
         help="steps between looks at held-out episodes (default: %(default)s)")
-    add("--save-seconds", type=float, default=120, metavar="X", help="between checkpoints (default: %(default)s)")
+    add("--save-seconds", type=float, default=120, metavar="X", help="least time between checkpoints, which are written with lines of the log (default: %(default)s)")
     add("--quiet", action="store_true", help="print only the last line")
     options = parser.parse_args(argv)
     for name, least in (("steps", 1), ("batch", 1), ("log_every", 1), ("examine_every", 1), ("shift", 0), ("seed", 0)):
@@ -90,6 +90,7 @@ def describe(data: Samples) -> dict[str, int]:
 def card(facts: dict[str, Any], policy: sizes.PolicyConfig) -> str:
     """README.md of the exported folder."""
     held, kind = facts["held_out"], policy.kind
+    whose = "the scripted policy's action" if facts["labels"] == "expert" else "the executed action"
     see = "the observed picture and a goal picture" if kind == "gcp" else "the observed picture"
     know = "the hand's place and the gripper's opening" + ("" if kind == "gcp" else ", and which task it is")
     lines = [
@@ -107,7 +108,7 @@ def card(facts: dict[str, Any], policy: sizes.PolicyConfig) -> str:
         f"| training | {facts['steps']} steps of {facts['batch']} examples, {facts['steps'] * facts['batch']:,} in all, "
         f"{facts['seconds'] / 60:.0f} minutes on {facts['device']} |",
         f"| loss at the end, training | {facts['loss']:.4f} |",
-        f"| held-out episodes | {facts['held']['episodes']} ({facts['held']['examples']} starts, 1024 of them looked at) |",
+        f"| held-out episodes | {facts['held']['episodes']} ({facts['held']['examples']} starts, 1024 times one of them drawn) |",
         f"| loss, held out | {held['loss']:.4f} |",
         f"| error of an executed action, held out | {held['action_error']:.3f} (of 1; the hand's three numbers {held['hand_error']:.3f}) |",
         f"| the same of the task's mean action | {held['mean_action_error']:.3f} |",
@@ -116,8 +117,8 @@ def card(facts: dict[str, Any], policy: sizes.PolicyConfig) -> str:
         lines.append(f"| the same when shown another example's goal | {held['other_goal_error']:.3f} |")
     lines += [
         "",
-        "Errors are means of absolute differences from the scripted policy's action, cut to +-1, in the states of episodes with",
-        "exploration noise. They say little about success in closed loop: see `vipo eval`.",
+        f"Errors are means of absolute differences from {whose}, cut to +-1, in the states of held-out episodes.",
+        "They say little about success in closed loop: see `vipo eval`.",
         "",
         "Repeat with `python -m train.goal_policy` (docs/policies.md); `config.json` has the settings.",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Sequence
 
 from .avdc.clip_text import ClipTextConfig
 from .avdc.config import PRESETS as AVDC
@@ -85,6 +86,18 @@ def parse_stages(text: str) -> tuple[Stage, ...]:
             raise ValueError(f"stage '{part}': expected positive numbers, the batch a multiple of the passes")
         stages.append(stage)
     return tuple(stages)
+
+
+def examples_seen(stages: Sequence[Stage], step: int) -> dict[str, int]:
+    """{"32x32": examples, ...} after `step` steps of these stages."""
+    out: dict[str, int] = {}
+    for stage in stages:
+        steps = min(step, stage.steps)
+        step -= steps
+        if steps:
+            name = f"{stage.size}x{stage.size}"
+            out[name] = out.get(name, 0) + steps * stage.batch
+    return out
 
 
 def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[int, int, int] | None:

@@ -161,6 +161,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.steps < 1:
         raise ValueError(f"--steps {options.steps}: expected at least 1")
+    if options.threads < 0:
+        raise ValueError(f"--threads {options.threads}: expected 0 or more")
     if options.threads:
         torch.set_num_threads(options.threads)
     corpus = corpus_of(read_index(options.data), options.data)

@@ -19,7 +19,7 @@ from .avdc.diffusion import Schedule
 from .avdc.unet import UNet3D
 from .dataset import Clip, Dataset, Examples, View
 from .files import read_json, read_safetensors
-from .presets import Preset, Stage, stage_at
+from .presets import Preset, Stage, examples_seen, stage_at
 from .task_path import TASK, TaskPath, load_of_model, spread
 
 VALIDATION_TIMES = (10, 30, 50, 70, 90)
@@ -91,6 +91,8 @@ class Trainer:
         with torch.no_grad():
             self.features = [f.to(device) for f in path.features(self.texts)]
             self.initial = path(self.texts).to(device)
+            self.frozen = self._embedded()
+        self.seen: dict[str, int] = {}  # examples so far, by size: {"32x32": 48000}
         self.train_clips, self.test_clips = dataset.split(settings.held_out)
         self.examples = Examples(
             dataset, self.train_clips, settings.seed, settings.shift, settings.first_frame, settings.no_text,
@@ -119,7 +121,8 @@ class Trainer:
         """Weights of a model folder in place of random ones. Unless its task path is left out, `path` must have been it."""
         load_weights(self.unet, folder, skip_task, [t for t in self.texts if t is not None])
         with torch.no_grad():
-            apart = float((self._embedded() - self.initial).square().mean().sqrt() / self.initial.square().mean().sqrt())
+            self.frozen = self._embedded()
+        apart = float((self.frozen - self.initial).square().mean().sqrt() / self.initial.square().mean().sqrt())
         if apart > 0.01:
             raise ValueError(f"{folder}: its text path is not the one to train with, texts differ by {apart:.3g} of their size")
         self.ema = state.Ema(self.unet, self.settings.ema)
@@ -138,10 +141,10 @@ class Trainer:
 
     def embeddings(self) -> Tensor:
         """Of self.texts."""
-        return self.initial if self.settings.task_lr_scale == 0 else self._embedded()
+        return self.frozen if self.settings.task_lr_scale == 0 else self._embedded()
 
     def _embedded(self) -> Tensor:
-        """By the UNet's own resampler."""
+        """By the UNet's own resampler, which is what is exported."""
         out: list[Tensor] = [self.initial[0]] * len(self.texts)
         for length in {len(f) for f in self.features}:
             rows = [r for r, f in enumerate(self.features) if len(f) == length]
@@ -217,6 +220,8 @@ class Trainer:
         self.optimizer.step()
         self.ema.update(self.unet)
         self.step += 1
+        name = f"{stage.size}x{stage.size}"
+        self.seen[name] = self.seen.get(name, 0) + stage.batch
         return {"loss": loss, "v_mse": v_mse, "grad": norm, "lr": lr}
 
     def _loss(self, x0: Tensor, cond: Tensor, t: Tensor, noise: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,8 +245,8 @@ class Trainer:
         clips = pick(self.test_clips, most)
         if not clips:
             return None
-        stage = self.settings.stages[min((stage_at(self.settings.stages, self.step) or (10**9,))[0], len(self.settings.stages) - 1)]
-        view, errors = self.view(stage.size), []
+        place = stage_at(self.settings.stages, max(self.step - 1, 0))  # of the last step, not of the next one
+        view, errors = self.view(self.settings.stages[place[0] if place else -1].size), []
         generator = torch.Generator().manual_seed(self.settings.seed)
         with state.UsingEma(self.unet, self.ema):
             self.unet.eval()
@@ -266,6 +271,7 @@ class Trainer:
     def content(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "seen": self.seen,
             "unet": self.unet.state_dict(),
             "ema": self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -288,7 +294,9 @@ class Trainer:
             raise ValueError(f"the checkpoint does not fit: {str(problem).splitlines()[-1].strip()}") from None
         for group, scale in zip(self.optimizer.param_groups, (1.0, self.settings.task_lr_scale)):
             group["scale"] = scale
-        self.step = content["step"]
+        self.step, self.seen = content["step"], content.get("seen") or examples_seen(self.settings.stages, content["step"])
+        with torch.no_grad():
+            self.frozen = self._embedded()
         state.set_random_state(content["random"])
 
 

@@ -28,8 +28,11 @@ from .dataset import Dataset, open_dataset
 from .files import read_json, read_safetensors, write_json, write_text
 from .presets import Preset, Stage, find, parse_stages, stage_at
 from .task_path import TaskPath, load_encoder, load_of_model
-from .text import new_path
+from .text import new_path, report_on
 from .trainer import GOES_ON, Settings, Trainer
+
+
+BEGINS_WITH = ("init", "init_skip", "text")  # options that only the beginning of a training looks at
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -72,6 +75,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.init and options.text and not options.init_skip:
         raise ValueError("--text: the network of --init knows its own text path: leave one of them out, or say --init-skip task")
+    if options.init_skip and not options.init:
+        raise ValueError("--init-skip leaves something out of --init, which is missing")
+    if options.threads < 0:
+        raise ValueError(f"--threads {options.threads}: expected 0 or more")
     return options
 
 
@@ -128,10 +135,10 @@ def check_sizes(preset: Preset, settings: Settings, dataset: Dataset) -> None:
         raise ValueError(f"pictures of {height}x{width}, preset with a crop of {preset.crop}: expected larger ones")
 
 
-def text_path(options: argparse.Namespace, preset: Preset, dataset: Dataset, log: Any) -> TaskPath:
-    """RUN/text, which is the one of --init, made from --text, or trained."""
+def text_path(options: argparse.Namespace, preset: Preset, dataset: Dataset, begins: bool, log: Any) -> TaskPath:
+    """RUN/text; where a training begins, it is the one of --init, made from --text, or trained."""
     folder = Path(options.out) / "text"
-    if not (folder / "config.json").exists():
+    if begins:
         if options.init and options.init_skip != "task":
             path = load_of_model(options.init, preset.unet, read_safetensors(Path(options.init) / "unet.safetensors"))
             report = read_json(Path(options.init) / "config.json").get("training", {}).get("text", {})
@@ -143,18 +150,25 @@ def text_path(options: argparse.Namespace, preset: Preset, dataset: Dataset, log
                 )
         else:
             path, report = new_path(dataset.corpus, options.preset, None, options.text_steps, options.seed, options.quiet, log)
+        report = {**report, **report_on(path.eval(), dataset.corpus)}  # a path from elsewhere may not know these phrases
         path.save(folder, report)
         log(f"text path: {report}")
+        hits, total = report["training_phrases_right"]
+        if hits < total:
+            log(f"note: {total - hits} of {total} phrases to train with are nearer to another task than to their own")
     path = load_encoder(folder, preset.unet).eval()
     return path.requires_grad_(False)
 
 
-def same_training(settings: Settings, preset: str, kept: dict[str, Any], where: Path) -> None:
-    """Refuses to go on with another training than the one that began."""
-    now = {"preset": preset, **as_json(settings)}
+def same_training(now: dict[str, Any], kept: dict[str, Any], where: Path, log: Any) -> None:
+    """Refuses to go on with another training than the one that began; says what is changed on the way."""
     for name, value in kept.items():
-        if name in now and now[name] != value and name not in GOES_ON:
-            raise ValueError(f"{where}: the training there has {name} {value}, not {now[name]}; use another --out")
+        if name in BEGINS_WITH and now[name] in (None, value):
+            continue  # has had its effect, and may be left out
+        if name in now and now[name] != value:
+            if name not in GOES_ON:
+                raise ValueError(f"{where}: the training there has {name} {value}, not {now[name]}; use another --out")
+            log(f"note: {name} was {json.dumps(value)}, and is {json.dumps(now[name])} from here on")
 
 
 def as_json(settings: Settings) -> dict[str, Any]:
@@ -212,7 +226,7 @@ def note_of(stage: Stage, means: dict[str, float], rate: float) -> str:
 def train_loop(trainer: Trainer, options: argparse.Namespace, log: Any) -> None:
     folder, stop, begun = Path(options.out), Stop(), time.monotonic()
     metrics, progress = Metrics(folder, trainer.step), Progress(trainer.total_steps, trainer.step, options.quiet)
-    saved, sums, count, since, examples = begun, {}, 0, begun, 0  # type: ignore[var-annotated]
+    saved, sums, count, spent, examples = begun, {}, 0, 0.0, 0  # type: ignore[var-annotated]
 
     def checkpoint() -> None:
         state.save(folder, trainer.content())
@@ -221,17 +235,20 @@ def train_loop(trainer: Trainer, options: argparse.Namespace, log: Any) -> None:
         while trainer.step < trainer.total_steps and not stop.asked:
             place = stage_at(trainer.settings.stages, trainer.step)
             stage = trainer.settings.stages[place[0]] if place else trainer.settings.stages[-1]
+            before = time.monotonic()
             values = trainer.run_step()
             sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
             count, examples, now = count + 1, examples + stage.batch, time.monotonic()
+            spent += now - before  # without validation and checkpoints
+            rate = examples / max(spent, 1e-9)
             means = {name: value / count for name, value in sums.items()}
-            progress.show(trainer.step, note_of(stage, means, examples / max(now - since, 1e-9)))
+            progress.show(trainer.step, note_of(stage, means, rate))
             last = trainer.step == trainer.total_steps
             line: dict[str, Any] = {}
             if trainer.step % options.log_every == 0 or last:
-                line = {**means, "size": stage.size, "spread": trainer.task_spread(), "examples_per_second": examples / (now - since)}
-                text = note_of(stage, means, examples / (now - since))
-                sums, count, examples = {}, 0, 0
+                line = {**means, "size": stage.size, "spread": trainer.task_spread(), "examples_per_second": rate}
+                text = note_of(stage, means, rate)
+                sums, count, spent, examples = {}, 0, 0.0, 0
             if options.validate_every and (trainer.step % options.validate_every == 0 or last):
                 error = trainer.validate(options.validate_clips)
                 if error is not None:
@@ -242,7 +259,6 @@ def train_loop(trainer: Trainer, options: argparse.Namespace, log: Any) -> None:
                     progress.clear()
                     error = line.get("held_out_v_mse")
                     log(f"step {trainer.step} {text if 'loss' in line else ''}" + (f"  held out {error:.4f}" if error else ""))
-                since = time.monotonic()
             if now - saved > 60 * options.checkpoint_minutes:
                 checkpoint()
                 saved = time.monotonic()
@@ -271,29 +287,27 @@ def main(arguments: list[str]) -> None:
             print(text, flush=True)
 
     folder = Path(options.out)
-    config = folder / "config.json"
-    if config.exists():
-        same_training(settings, options.preset, read_json(config), config)
+    config, begins = folder / "config.json", not (folder / state.NAME).exists()
+    now = {"preset": options.preset, **{name: getattr(options, name) for name in BEGINS_WITH}, **as_json(settings)}
+    kept = {} if begins else read_json(config)
+    same_training(now, kept, config, log)
     cameras = options.cameras.split(",") if options.cameras else None
     dataset = open_dataset(options.data, options.cache, cameras, options.quiet)
     for more in options.more:
-        dataset.add(open_dataset(more, None, cameras, options.quiet), more)
+        dataset.add(open_dataset(more, options.cache, cameras, options.quiet), more)
     check_sizes(preset, settings, dataset)
     folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(preset, settings, dataset, text_path(options, preset, dataset, log), device, options.compile)
-    going_on = (folder / state.NAME).exists()
-    if going_on:
+    trainer = Trainer(preset, settings, dataset, text_path(options, preset, dataset, begins, log), device, options.compile)
+    if not begins:
         trainer.restore(state.load(folder, device))
     elif options.init:
         trainer.start_from(options.init, options.init_skip == "task")
-    elif options.init_skip:
-        raise ValueError("--init-skip leaves something out of --init, which is missing")
     cameras_used = sorted({clip.camera for clip in dataset.clips})
-    began = read_json(config) if config.exists() else {"init": options.init}
-    write_json(config, {**began, "preset": options.preset, **as_json(settings), "cameras": cameras_used, "clips": len(trainer.train_clips)})
+    began = {name: kept[name] for name in BEGINS_WITH if name in kept}
+    write_json(config, {**now, **began, "cameras": cameras_used, "clips": len(trainer.train_clips)})
     parameters = sum(p.numel() for p in trainer.unet.parameters())
     log(
-        f"{'going on' if going_on else 'beginning'} at step {trainer.step} of {trainer.total_steps}: {parameters / 1e6:.2f} M parameters, "
+        f"{'beginning' if begins else 'going on'} at step {trainer.step} of {trainer.total_steps}: {parameters / 1e6:.2f} M parameters, "
         f"{len(trainer.train_clips)} clips to train with, {len(trainer.test_clips)} held out, {device}, {settings.precision}"
     )
     train_loop(trainer, options, log)

@@ -24,10 +24,10 @@ try:
 except ImportError as problem:
     debian_python.missing("%s (scripts/setup.sh test)" % problem)
 
-from train import dataset, evaluate, export, fast, files, measures, model, native, perceptual, presets, text, tokenizer, video  # noqa: E402
+from train import dataset, evaluate, export, fast, files, measures, model, native, perceptual, presets, text, tokenizer, trainer, video  # noqa: E402
 from train.avdc.diffusion import Schedule  # noqa: E402
 from train.avdc.unet import UNet3D, VideoDenoiser  # noqa: E402
-from train.task_path import load_encoder  # noqa: E402
+from train.task_path import load_encoder, spread  # noqa: E402
 
 SIZE, FRAMES = 32, 20
 TEXTS = {
@@ -114,8 +114,9 @@ def check_examples(data):
     both = dataset.Dataset(data.sources[0], list(data.clips), data.corpus)
     both.add(more, "more")
     more_train, more_test = both.split(1)
-    assert more_test == test and len(more_train) == len(train) + len(data.clips) and both.total == 2 * data.total
-    assert np.array_equal(view.take(both, more_train[-1]), view.take(more, data.clips[-1]))
+    assert more_test == test and len(more_train) == 2 * len(train) and both.total == 2 * data.total
+    assert {c.seed for c in more_train} == {0, 1, 2}, "the scenes of held-out clips are in another source"
+    assert np.array_equal(view.take(both, more_train[-1]), view.take(more, train[-1]))
     boxes = pictures.reshape(1, 16, 2, 16, 2, 3).astype(int).sum(axis=(2, 4))
     assert np.array_equal(dataset.box_mean(pictures, 2), (boxes + 2) // 4)
 
@@ -240,6 +241,22 @@ def check_training(folder, data):
     return whole, arguments
 
 
+def check_changes(folder, data, run, arguments):
+    """What may change when a training goes on is said; text embeddings that are frozen then are those that are exported."""
+    changed, out = os.path.join(folder, "changed"), os.path.join(folder, "changed-model")
+    shutil.copytree(run, changed)
+    arguments = [*arguments[:arguments.index("--task-lr-scale")], "--out", changed, "--stages", "8:30x4,16:10x2/2,8:120x4,16:41x2/2"]
+    refused(video.main, [*arguments, "--init", folder], "init None")
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        video.main(arguments)
+        export.main(["--run", changed, "--data", data, "--out", out, "--last", "--dtype", "f32"])
+    assert "note: task_lr_scale was 0.02, and is 0.0" in said.getvalue() and "201 steps" in said.getvalue(), said.getvalue()
+    trained = lines_of(changed)[-1]["spread"]
+    exported = float(spread(model.Model(out).embed([texts[0] for texts, _ in TEXTS.values()])))
+    assert abs(trained - exported) < 1e-5 * exported, (trained, exported)
+    assert files.read_json(os.path.join(out, "config.json"))["training"]["examples"] == {"8x8": 600, "16x16": 102}
+
+
 def check_export(folder, data, run, vipo):
     """vipo's plan from the same noise is PyTorch's."""
     out = os.path.join(folder, "model")
@@ -276,8 +293,14 @@ def check_from_model(folder, data, run):
         text.main(["--data", data, "--preset", "tiny", "--out", other, "--steps", "5", "--seed", "5", "--quiet"])
         video.main([*arguments, "--init-skip", "task", "--text", other, "--out", os.path.join(folder, "skipped")])
     refused(video.main, [*arguments, "--text", other, "--out", mixed], "--text", "--init-skip")
-    shutil.copytree(other, os.path.join(mixed, "text"))
-    refused(video.main, [*arguments, "--out", mixed], "text path", "not the one")
+    settings = trainer.Settings((presets.Stage(16, 1, 2),), 1e-3)
+    wrong = trainer.Trainer(presets.find("tiny"), settings, dataset.open_dataset(data, quiet=True), load_encoder(other, before.config), torch.device("cpu"))
+    try:
+        wrong.start_from(made, False)
+    except ValueError as problem:
+        assert "not the one" in str(problem), problem
+    else:
+        raise AssertionError("another text path was taken")
 
 
 def check_evaluation(folder, data, vipo):
@@ -354,6 +377,7 @@ def main():
         make_data(data)
         check_examples(dataset.open_dataset(data, quiet=True))
         run, arguments = check_training(folder, data)
+        check_changes(folder, data, run, arguments)
         check_export(folder, data, run, vipo)
         check_from_model(folder, data, run)
         check_evaluation(folder, data, vipo)

@@ -75,25 +75,27 @@ class Stop:
 
 
 def run(trainer: Trainer, folder: Run, every: int, examine_every: int, save_seconds: float) -> Iterator[dict[str, Any]]:
-    """Trains to the last step, or until it is asked to stop; yields a line of the log every `every` steps."""
+    """Trains to the last step, or until it is asked to stop; yields a line of the log every `every` steps and wherever
+    the held-out part is examined."""
     losses: list[float] = []
     saved = time.monotonic()
     with Stop() as stop:
         while trainer.step < trainer.settings.steps and not stop.asked:
             losses.append(trainer.advance())
             last = trainer.step == trainer.settings.steps
-            if trainer.step % every == 0 or last:
+            examined = trainer.step % examine_every == 0 or last
+            if trainer.step % every == 0 or examined:
                 line: dict[str, Any] = {
                     "step": trainer.step,
                     "loss": round(float(np.mean(losses)), 6),
                     "seconds": round(trainer.seconds, 1),
                 }
                 losses = []
-                if trainer.step % examine_every == 0 or last:
+                if examined:
                     line.update(held_out=trainer.examine(1024 if last else 256))
                 folder.note(line)
                 yield line
-            if time.monotonic() - saved > save_seconds and trainer.step % every == 0:
+            if time.monotonic() - saved > save_seconds and not losses:  # a line's mean begins anew where a run goes on
                 trainer.save(folder.checkpoint)
                 saved = time.monotonic()
         trainer.save(folder.checkpoint)

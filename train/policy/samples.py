@@ -152,6 +152,9 @@ def read(
         clips += open_clips(folder, tasks)
     if not clips:
         raise ValueError(f"{', '.join(folders)}: no clips" + (f" of {', '.join(tasks)}" if tasks else ""))
+    missing = sorted(set(tasks or ()) - {clip.task for clip in clips})
+    if missing:
+        raise ValueError(f"{', '.join(folders)}: no clips of {', '.join(missing)}, expected tasks that are there")
     order: dict[str, None] = dict.fromkeys(clip.task for clip in clips)
     names = tuple(order)
     held_out = held_out_seeds(clips, share)
