@@ -97,8 +97,8 @@ static const option_group groups[] = {
 static void set_defaults(void *values)
 {
     compare_options *const options = values;
-    options->samplers = "ddim:100,ddim:10,draft-target,draft-target-lazy,unipc";
-    options->reference = "ddim:100";
+    options->samplers = "ddim,ddim:10,draft-target,draft-target-lazy,unipc";
+    options->reference = "ddim";
     options->repeat = 1;
     options->samples = 1;
     vipo_sampler_default_options(&options->base);
@@ -112,7 +112,8 @@ typedef struct row {
     double seconds;    /* their median */
     double speed_up;   /* over the reference */
     double rms;        /* distance to the reference */
-    char caption[160]; /* of the picture's row */
+    char name[128];    /* of the sampler, with guidance */
+    char caption[192]; /* of the picture's row */
 } row;
 
 /* The reference comes first; a sampler of the list that equals it is not run twice. */
@@ -183,8 +184,12 @@ static void measure(row *rows, int n_rows, int repeat)
         r->seconds = median(r->times, repeat);
         r->speed_up = r->seconds > 0 ? rows[0].seconds / r->seconds : 0;
         r->rms = distance(r, &rows[0]);
-        snprintf(r->caption, sizeof r->caption, "%s   %d calls   %.2f s   %.1fx", r->plan.sampler,
-                 r->plan.calls, r->seconds, r->speed_up);
+        if (r->sampler.guidance > 0)
+            snprintf(r->name, sizeof r->name, "%s w=%g", r->plan.sampler, r->sampler.guidance);
+        else
+            snprintf(r->name, sizeof r->name, "%s", r->plan.sampler);
+        snprintf(r->caption, sizeof r->caption, "%s   %d calls   %.2f s   %.1fx", r->name, r->plan.calls,
+                 r->seconds, r->speed_up);
     }
 }
 
@@ -195,7 +200,7 @@ static void print_table(tool *t, const row *rows, int n_rows)
     progress_erase(&t->bar);
     for (int i = 0; i < n_rows; i++) verified = verified || rows[i].plan.verified > 0;
     for (int i = 0; i < n_rows; i++)
-        if ((int)strlen(rows[i].plan.sampler) > width) width = (int)strlen(rows[i].plan.sampler);
+        if ((int)strlen(rows[i].name) > width) width = (int)strlen(rows[i].name);
     printf("%-*s  %5s  %11s  %8s  %8s  %8s  %9s%s\n", width, "sampler", "calls", "evaluations", "time (s)",
            "speed-up", "rms", "accepted", verified ? "     agreed" : "");
     for (int i = 0; i < n_rows; i++) {
@@ -208,11 +213,11 @@ static void print_table(tool *t, const row *rows, int n_rows)
         else if (verified)
             snprintf(agreed, sizeof agreed, "  -");
         snprintf(speed_up, sizeof speed_up, "%.2fx", r->speed_up);
-        printf("%-*s  %5d  %11d  %8.3f  %8s  %8.4f  %9s%*s\n", width, r->plan.sampler, r->plan.calls,
+        printf("%-*s  %5d  %11d  %8.3f  %8s  %8.4f  %9s%*s\n", width, r->name, r->plan.calls,
                r->plan.evaluations, r->seconds, speed_up, r->rms, accepted, verified ? 11 : 0, agreed);
     }
     if (!t->common->quiet)
-        printf("\nspeed-up over and rms distance to %s; rms in [-1,1] units\n", rows[0].plan.sampler);
+        printf("\nspeed-up over and rms distance to %s; rms in [-1,1] units\n", rows[0].name);
     if (verified && !t->common->quiet)
         puts("agreed: decisions as with true distances; the time includes measuring those");
 }
@@ -252,7 +257,7 @@ static int print_json(tool *t, const row *rows, int n_rows)
 static vipo_status write_csv(const char *path, const row *rows, int n_rows, vipo_error *error)
 {
     vipo_output *out;
-    char line[256];
+    char line[320];
     if (vipo_output_open(&out, path, error) != VIPO_OK) return error->status;
     static const char head[] =
         "sampler,calls,evaluations,seconds,speed_up,rms,rounds,drafted,accepted,verified,agreed\n";
@@ -260,9 +265,9 @@ static vipo_status write_csv(const char *path, const row *rows, int n_rows, vipo
     for (int i = 0; i < n_rows && status == VIPO_OK; i++) {
         const row *const r = &rows[i];
         const int n =
-            snprintf(line, sizeof line, "%s,%d,%d,%.6f,%.4f,%.6f,%d,%d,%d,%d,%d\n", r->plan.sampler,
-                     r->plan.calls, r->plan.evaluations, r->seconds, r->speed_up, r->rms, r->plan.rounds,
-                     r->plan.drafted, r->plan.accepted, r->plan.verified, r->plan.agreed);
+            snprintf(line, sizeof line, "%s,%d,%d,%.6f,%.4f,%.6f,%d,%d,%d,%d,%d\n", r->name, r->plan.calls,
+                     r->plan.evaluations, r->seconds, r->speed_up, r->rms, r->plan.rounds, r->plan.drafted,
+                     r->plan.accepted, r->plan.verified, r->plan.agreed);
         status = vipo_output_write(out, line, (size_t)n, error);
     }
     return vipo_output_commit(&out, error);
@@ -310,6 +315,11 @@ static int run(tool *t, void *values)
         options->samples = (int)noise.shape[0];
     status = session_open(t, &s, &options->inputs);
     if (status != STATUS_DONE) goto done;
+    vipo_model_info info;
+    vipo_model_get_info(s.model, &info);
+    if (options->out &&
+        vipo_plan_write_check(options->out, n_rows, &info, &options->write, &error) != VIPO_OK)
+        goto fail;
 
     if (run_samplers(t, options, &s, &noise, rows, n_rows, &error) != VIPO_OK) goto fail;
     if (interrupt_signal()) {

@@ -235,6 +235,8 @@ static int run(tool *t, void *values)
     }
     if (!options->convert.preset == !options->convert.config)
         return tool_usage_error(t, "give one of --preset NAME and --config FILE");
+    if (strcmp(options->convert.from, "safetensors") == 0 && option_was_given(t->use, "weights"))
+        return tool_usage_error(t, "--weights is for --from avdc: a safetensors file holds one set of them");
     vipo_error error = {0};
     vipo_model_info info;
     options->convert.callbacks = tool_callbacks(t);

@@ -254,6 +254,10 @@ static int choose_shard(tool *t, const char *shard, vipo_eval_options *eval)
     }
     const int task = number_of("SLURM_ARRAY_TASK_ID"), count = number_of("SLURM_ARRAY_TASK_COUNT");
     const int first = number_of("SLURM_ARRAY_TASK_MIN"), step = number_of("SLURM_ARRAY_TASK_STEP");
+    if (task >= 0 &&
+        count == 1) /* such as one of many that is submitted again: it must not do the others' work */
+        return tool_usage_error(
+            t, "a Slurm array of one task (%d) has no parts: say which by --shard I/N (1/1: all)", task);
     if (task < 0 || count < 2 || first < 0 || task < first) return STATUS_DONE;
     eval->shard = (task - first) / (step > 0 ? step : 1) + 1;
     eval->shards = count;
@@ -265,6 +269,26 @@ static int choose_shard(tool *t, const char *shard, vipo_eval_options *eval)
     return STATUS_DONE;
 }
 
+/* An option of samplers that was given; NULL: none was. */
+static const char *given_sampler_option(const tool *t, const eval_command_options *options)
+{
+    const option *const tables[] = {sampler_option_table, draft_target_option_table};
+    if (options->samplers) return "samplers";
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++)
+        for (const option *o = tables[i]; o->name; o++)
+            if (option_was_given(t->use, o->name)) return o->name;
+    return NULL;
+}
+
+/* Are plans made by a model? A name that is none is told later. */
+static bool plans_by_model(const vipo_eval_options *eval)
+{
+    if (eval->plan) return strcmp(eval->plan, "truth") != 0 && strcmp(eval->plan, "none") != 0;
+    for (int i = 0; vipo_eval_policy_name(i); i++)
+        if (strcmp(vipo_eval_policy_name(i), eval->policy) == 0) return vipo_eval_policy_follows_plans(i);
+    return true;
+}
+
 static int choose_suite(tool *t, eval_command_options *options)
 {
     vipo_eval_options *const eval = &options->eval;
@@ -272,9 +296,9 @@ static int choose_suite(tool *t, eval_command_options *options)
     for (int i = 0; options->suite && vipo_eval_suite_at(i); i++)
         if (strcmp(vipo_eval_suite_at(i)->name, options->suite) == 0) suite = vipo_eval_suite_at(i);
     if (!suite) return STATUS_DONE;
-    if (suite->n_samplers && (option_was_given(t->use, "sampler") || options->samplers))
-        return tool_usage_error(
-            t, "--suite %s brings its samplers, so there is no --sampler and no --samplers", suite->name);
+    const char *const given = given_sampler_option(t, options);
+    if (suite->n_samplers && given)
+        return tool_usage_error(t, "--suite %s brings its samplers, so there is no --%s", suite->name, given);
     if (!options->profile) eval->sim.profile = suite->profile;
     if (!option_was_given(t->use, "seeds")) eval->seeds = suite->seeds;
     if (!option_was_given(t->use, "cameras") && suite->n_cameras) {
@@ -291,6 +315,11 @@ static int choose_samplers(tool *t, eval_command_options *options, vipo_sampler_
 {
     char message[MESSAGE_SIZE];
     vipo_eval_options *const eval = &options->eval;
+    const char *const given = given_sampler_option(t, options);
+    if (given && !plans_by_model(eval))
+        return tool_usage_error(t, "--%s is of plans by a model, and here there are none (--policy %s%s%s)",
+                                given, eval->policy, eval->plan ? " --plan " : "",
+                                eval->plan ? eval->plan : "");
     if (eval->n_samplers) return STATUS_DONE; /* the suite's */
     if (options->samplers) {
         if (option_was_given(t->use, "sampler"))

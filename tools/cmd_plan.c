@@ -364,6 +364,12 @@ static int run(tool *t, void *values)
         const size_t held = noise.data ? noise.shape[0] : plans > frames ? plans : frames;
         request.samples = held >= 1 && held <= 1024 ? (int)held : 1;
     }
+    vipo_model_info info;
+    vipo_model_get_info(s.model, &info);
+    for (int i = 0; i < options->out.count; i++)
+        if (vipo_plan_write_check(options->out.items[i], options->best_of ? 1 : request.samples, &info,
+                                  &options->write, &error) != VIPO_OK)
+            goto fail;
     const double called = clock_seconds();
     if (vipo_planner_plan(s.planner, &request, &plan, &error) != VIPO_OK) goto fail;
     const double measured = plan.choice ? plan.choice->measure_seconds : 0,

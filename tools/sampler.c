@@ -157,6 +157,7 @@ static const struct {
     {"order", " unipc "},
     {"form", " ab2 "},
     {"fallback", " ab2 "},
+    {"step-noise", " ddpm "},
     {"distance", " auto "},
     {"no-calibration", " draft-target-lazy "},
     {"verify", " draft-target-lazy "},

@@ -23,6 +23,8 @@ VIPO_API const char *vipo_eval_policy_name(int i);
 VIPO_API const char *vipo_eval_policy_summary(int i);
 /* What predictor_settings may hold: "fit=lm|reference, samples=N"; NULL: nothing. */
 VIPO_API const char *vipo_eval_policy_settings(int i);
+/* Does it follow plans, so that `plan` is "model" unless another is named? */
+VIPO_API bool vipo_eval_policy_follows_plans(int i);
 
 /* Where plans come from: "none", "model" (a video model imagines them), "truth" (the future that the scripted expert would
  * bring about, drawn by the simulator). NULL past the end. */

@@ -453,6 +453,10 @@ VIPO_API void vipo_write_default_options(vipo_write_options *options);
  * condition frame + plan), .npy (the video as it is). cond: [1 or samples][H][W][3]. */
 VIPO_API vipo_status vipo_plan_write(const char *path, const vipo_array *video, const vipo_array *cond,
                                      const vipo_write_options *options, vipo_error *error);
+/* Would vipo_plan_write take `samples` plans of the model there? Looks at extension, options and size of the pictures
+ * (VIPO_UNSUPPORTED: a side of more than 16384 pixels), so that a mistake is told before plans are made. */
+VIPO_API vipo_status vipo_plan_write_check(const char *path, int samples, const vipo_model_info *model,
+                                           const vipo_write_options *options, vipo_error *error);
 /* True if vipo_plan_write knows the extension. */
 VIPO_API bool vipo_plan_can_write(const char *path);
 

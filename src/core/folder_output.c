@@ -36,10 +36,17 @@ static int count_entries(const char *path, int most)
     return n;
 }
 
+/* Beside a new folder; within one that exists, which may be a file system of its own or not ours to have neighbours. */
 static bool make_temporary(vipo_folder_output *out)
 {
+    char beside[PATH_ROOM];
+    const int n = snprintf(beside, sizeof beside, out->merge ? "%s/vipo" : "%s", out->path);
+    if (n < 0 || (size_t)n >= sizeof beside) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
     for (int attempt = 0; attempt < VIPO_TEMPORARY_ATTEMPTS; attempt++) {
-        vipo_temporary_name(out->temporary, out->path, attempt);
+        vipo_temporary_name(out->temporary, beside, attempt);
         if (mkdir(out->temporary, 0777) == 0) return true;
         if (errno != EEXIST) return false;
     }
@@ -56,13 +63,12 @@ static vipo_status check_destination(vipo_folder_output *out, bool force, vipo_e
         return vipo_fail(error, VIPO_IO, "%s: is a file, expected a new folder", out->path);
     const int entries = count_entries(out->path, 1);
     if (entries < 0) return vipo_fail_write(error, out->path, errno);
-    if (entries == 0) return VIPO_OK;
-    if (!force)
+    if (entries > 0 && !force)
         return vipo_fail(error, VIPO_IO,
                          "%s: is not empty, expected a new folder (force replaces the model in it)",
                          out->path);
     if (access(out->path, W_OK) != 0) return vipo_fail_write(error, out->path, errno);
-    out->merge = true;
+    out->merge = true; /* "." and links to folders cannot be renamed over */
     return VIPO_OK;
 }
 
@@ -73,7 +79,7 @@ vipo_status vipo_folder_output_open(vipo_folder_output *out, const char *path, b
     size_t length = strlen(path);
     while (length > 1 && path[length - 1] == '/') length--;
     out->path = strndup(path, length);
-    out->temporary = malloc(length + VIPO_TEMPORARY_ROOM);
+    out->temporary = malloc(length + sizeof "/vipo" + VIPO_TEMPORARY_ROOM);
     vipo_status status =
         out->path && out->temporary ? VIPO_OK : vipo_fail_memory(error, length, "a folder name");
     if (status == VIPO_OK) status = check_destination(out, force, error);

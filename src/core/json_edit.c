@@ -103,6 +103,7 @@ vipo_status vipo_json_edit(char **out, const char *text, const char *const *path
     int level = 0;
     found f = find_member(object, path[0]);
     while (f.value && level < depth - 1) {
+        if (strncmp(f.value, "null", 4) == 0) break; /* as good as absent, and replaced by an object */
         if (*f.value != '{')
             return vipo_fail(error, VIPO_FORMAT, "%s: %s: expected an object", file, path[level]);
         object = f.value;
@@ -121,25 +122,22 @@ vipo_status vipo_json_edit(char **out, const char *text, const char *const *path
     }
     const char *const before = f.value ? f.value : f.last_end;
     fwrite(text, 1, (size_t)(before - text), stream);
-    if (!f.value) { /* the missing objects of the path around the value */
-        if (!f.empty) fputc(',', stream);
-        for (int i = level; i < depth; i++) {
-            if (i > level) fputc('{', stream);
-            if (indent)
-                put_line(stream, indent * (i + 1));
-            else if (i == level && !f.empty)
-                fputc(' ', stream);
-            fprintf(stream, "\"%s\": ", path[i]);
-        }
+    /* the missing objects of the path around the value */
+    if (!f.value && !f.empty) fputc(',', stream);
+    for (int i = f.value ? level + 1 : level; i < depth; i++) {
+        if (i > level) fputc('{', stream);
+        if (indent)
+            put_line(stream, indent * (i + 1));
+        else if (i == level && !f.empty)
+            fputc(' ', stream);
+        fprintf(stream, "\"%s\": ", path[i]);
     }
     put_shifted(stream, dump, indent * depth);
-    if (!f.value) {
-        for (int i = depth - 1; i > level; i--) {
-            if (indent) put_line(stream, indent * i);
-            fputc('}', stream);
-        }
-        if (f.empty && indent) put_line(stream, indent * level);
+    for (int i = depth - 1; i > level; i--) {
+        if (indent) put_line(stream, indent * i);
+        fputc('}', stream);
     }
+    if (!f.value && f.empty && indent) put_line(stream, indent * level);
     fputs(f.value ? f.value_end : f.empty ? skip_space(f.last_end) : f.last_end, stream);
     free(dump);
     const bool failed = ferror(stream) != 0;

@@ -43,6 +43,12 @@ const char *vipo_eval_policy_settings(int i)
     return predictor ? predictor->settings : NULL;
 }
 
+bool vipo_eval_policy_follows_plans(int i)
+{
+    const vipo_predictor *const predictor = vipo_predictor_at(i);
+    return predictor && (predictor->needs & VIPO_NEEDS_FRAMES);
+}
+
 void vipo_eval_default_options(vipo_eval_options *options)
 {
     static const vipo_sampler_options *const none = NULL;
@@ -210,7 +216,12 @@ static vipo_status describe_sampler(const vipo_evaluation *e, const vipo_sampler
             "that: name a sampler");
     VIPO_TRY(vipo_model_read_config(e->options.model, &config, &preprocess, error));
     VIPO_TRY(vipo_schedule_open(&schedule, config.diffusion.timesteps, error));
-    const vipo_status status = vipo_sampler_check(sampler, o, &schedule, schedule.timesteps - 1, error);
+    vipo_status status = vipo_sampler_check(sampler, o, &schedule, schedule.timesteps - 1, error);
+    if (status == VIPO_OK && e->options.warm && e->options.from_step >= 0)
+        status = vipo_sampler_check(sampler, o, &schedule, e->options.from_step, error);
+    if (status == VIPO_OK && o->verify)
+        status = vipo_fail(error, VIPO_INVALID_ARGUMENT,
+                           "verify costs evaluations and an episode keeps nothing of it: leave it out");
     if (status == VIPO_OK) *out = sampler_json(sampler, o, &schedule, label);
     vipo_schedule_close(&schedule);
     return status;
@@ -258,12 +269,14 @@ static void describe_plan(const vipo_evaluation *e, json_t *into)
     if (e->plan == VIPO_PLAN_NONE) return;
     describe_frames(e, into);
     json_object_set_new(into, "patience", json_integer(o->patience));
-    json_object_set_new(
-        into, "max_plans",
-        json_integer(o->max_plans || e->predictor->wants_plan ? o->max_plans : VIPO_AVDC_PLANS));
+    /* The usual number spelled out and left out are one: 0 for a rule of the policy's own, which has been told it. */
+    const int plans = o->max_plans ? o->max_plans : VIPO_AVDC_PLANS;
+    json_object_set_new(into, "max_plans",
+                        json_integer(e->predictor->wants_plan && plans == VIPO_AVDC_PLANS ? 0 : plans));
     json_object_set_new(into, "ahead", json_integer(o->ahead));
     if (e->plan != VIPO_PLAN_MODEL) return;
     json_object_set_new(into, "model", json_string(e->fingerprint));
+    if (o->model_options.half_weights) json_object_set_new(into, "half_weights", json_true());
     if (o->warm) json_object_set_new(into, "warm", json_integer(o->from_step));
 }
 
@@ -280,8 +293,9 @@ static vipo_status make_variant(vipo_evaluation *e, const vipo_sampler_options *
     describe_plan(e, all);
     describe_pictures(e, all);
     if (own) json_object_set(all, "sampler", own);
-    snprintf(whole, sizeof whole, "%s%s%s%s%s%s", e->predictor->name,
-             e->plan == VIPO_PLAN_TRUTH ? " truth" : "", label[0] ? " " : "", label,
+    const bool half = sampler && e->options.model_options.half_weights;
+    snprintf(whole, sizeof whole, "%s%s%s%s%s%s%s", e->predictor->name,
+             e->plan == VIPO_PLAN_TRUTH ? " truth" : "", label[0] ? " " : "", label, half ? " half" : "",
              e->options.warm ? " warm" : "", e->options.ahead ? " ahead" : "");
     if (sampler) variant->sampler = *sampler;
     json_incref(all);
@@ -356,6 +370,7 @@ static vipo_status load_predictor(vipo_evaluation *e, vipo_error *error)
     const vipo_predictor_options options = {.file = o->predictor_file,
                                             .settings = &e->predictor_settings,
                                             .threads = e->threads,
+                                            .compute = o->model_options.compute,
                                             .patience = o->patience,
                                             .max_plans = o->max_plans ? o->max_plans : VIPO_AVDC_PLANS};
     if (predictor->load) VIPO_TRY(predictor->load(&e->predictor_model, &options, error));

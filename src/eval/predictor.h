@@ -32,6 +32,7 @@ typedef struct vipo_predictor_options {
     const char *file;            /* --predictor-file: a folder or a file; NULL: none was given */
     vipo_setting_list *settings; /* --predictor-settings; never NULL */
     int threads;                 /* that a session may use */
+    const char *compute;         /* op table of networks; NULL: the default. Borrowed, outlives the model. */
     int patience, max_plans;     /* for a rule of replanning of its own, as AVDC's at wants_plan */
 } vipo_predictor_options;
 
@@ -109,7 +110,8 @@ typedef struct vipo_predictor {
 
     /* True: a plan is made before this step's act. NULL: AVDC's rule - one at the first step, then whenever the hand has
      * moved by less than 1 mm in 15 steps since the last plan, at most 6 in all. */
-    bool (*wants_plan)(void *session, const vipo_moment *moment, int plans);
+    bool (*wants_plan)(void *session, const vipo_moment *moment,
+                       int plans); /* keeps to the options' max_plans */
     /* NULL: plans are made as wants_plan says, and dropped. VIPO_NUMERIC here and in act: the episode has failed, with the
      * message as its reason, and the evaluation goes on; any other failure ends it. */
     vipo_status (*plan)(void *session, const vipo_imagined *imagined, vipo_error *error);
@@ -122,6 +124,8 @@ typedef struct vipo_predictor {
     /* Hand dx, dy, dz in centimetres and gripper effort; not clipped, the simulator does that. */
     vipo_status (*act)(void *session, const vipo_moment *moment, double action[VIPO_SIM_ACTION],
                        vipo_error *error);
+    /* Name of the op table that the session's own network computes with; NULL: it has none. */
+    const char *(*compute)(const void *session);
 } vipo_predictor;
 
 extern const vipo_predictor vipo_predictor_expert;

@@ -93,6 +93,7 @@ static vipo_status flow_load(void **out, const vipo_predictor_options *options, 
     vipo_motion_default_options(&model->motion);
     vipo_flow_controller_default_options(&model->controller);
     model->flow.threads = options->threads;
+    model->flow.compute = options->compute;
     model->controller.plans = options->max_plans;
     model->controller.patience = options->patience;
     vipo_flow *flow = NULL;
@@ -212,9 +213,10 @@ static vipo_status flow_plan(void *data, const vipo_imagined *imagined, vipo_err
                                              .backward = check ? &backward : NULL};
         status = vipo_motion_solve(&request, &options, &motion, error);
     }
-    if (!status && motion.end == VIPO_MOTION_NOT_SEEN)
+    if (!status && motion.end == VIPO_MOTION_NOT_SEEN) {
         vipo_flow_controller_skip_plan(session->controller);
-    else if (!status)
+        session->subgoals = 0; /* nothing of these frames will have been carried out */
+    } else if (!status)
         status = follow(session, &motion, error);
     session->frames = imagined->n;
     vipo_motion_free(&motion);

@@ -21,6 +21,7 @@ typedef struct goal_model {
     int calls;           /* of the policy for a goal */
     int executed;        /* actions carried out of each call */
     int max_plans;
+    const char *compute;
 } goal_model;
 
 typedef struct goal_session {
@@ -97,6 +98,7 @@ static vipo_status load(void **out, const vipo_predictor_options *options, bool 
     *out = model;
     if (!model) return vipo_fail_memory(error, sizeof *model, "a policy");
     model->max_plans = options->max_plans;
+    model->compute = options->compute;
     model->folder = strdup(options->file);
     vipo_status status = model->folder ? VIPO_OK : vipo_fail_memory(error, strlen(options->file), "a path");
     if (!status) status = vipo_goal_policy_read_info(options->file, &model->info, error);
@@ -105,7 +107,10 @@ static vipo_status load(void **out, const vipo_predictor_options *options, bool 
     if (!status) status = vipo_fingerprint_folder(options->file, model->fingerprint, error);
     /* Broken weights are told now, not when the first episode begins. */
     vipo_goal_policy *policy = NULL;
-    if (!status) status = vipo_goal_policy_open(&policy, options->file, NULL, NULL, error);
+    vipo_goal_policy_options opening;
+    vipo_goal_policy_default_options(&opening);
+    opening.compute = options->compute;
+    if (!status) status = vipo_goal_policy_open(&policy, options->file, &opening, NULL, error);
     vipo_goal_policy_close(&policy);
     if (status) goal_unload(out);
     return status;
@@ -192,6 +197,7 @@ static vipo_status goal_open(void **out, const void *model, const vipo_predictor
     vipo_goal_policy_options options;
     vipo_goal_policy_default_options(&options);
     options.threads = place->threads;
+    options.compute = session->model->compute;
     vipo_status status = set_task(session, place->task, error);
     if (!status)
         status = vipo_goal_policy_open(&session->policy, session->model->folder, &options, NULL, error);
@@ -360,6 +366,12 @@ static vipo_status goal_act(void *data, const vipo_moment *moment, double action
     return VIPO_OK;
 }
 
+static const char *goal_compute(const void *data)
+{
+    const goal_session *session = data;
+    return vipo_goal_policy_compute(session->policy);
+}
+
 const vipo_predictor vipo_predictor_goal = {
     .name = "goal",
     .summary = "GCP's: a goal-conditioned policy goes from imagined frame to imagined frame",
@@ -377,6 +389,7 @@ const vipo_predictor vipo_predictor_goal = {
     .executed = goal_executed,
     .wants_picture = goal_wants_picture,
     .act = goal_act,
+    .compute = goal_compute,
 };
 
 const vipo_predictor vipo_predictor_bc = {
@@ -392,4 +405,5 @@ const vipo_predictor vipo_predictor_bc = {
     .reset = goal_reset,
     .wants_picture = goal_wants_picture,
     .act = goal_act,
+    .compute = goal_compute,
 };

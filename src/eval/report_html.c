@@ -1,6 +1,7 @@
 /* One page that needs nothing else: tables, drawings, films. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/mapped_file.h"
 #include "eval/report.h"
@@ -66,13 +67,23 @@ static vipo_status add_film(const vipo_report *report, const vipo_settings_summa
     return VIPO_OK;
 }
 
+/* A store may have been joined from several machines, and films may have been tidied away: what is not in the folder is
+ * not shown. */
+static bool has_film(const vipo_report *report, const vipo_record *r)
+{
+    char path[PATH_ROOM];
+    if (!r->video[0] || strchr(r->video, '/')) return false;
+    snprintf(path, sizeof path, "%s/%s", report->videos, r->video);
+    return access(path, F_OK) == 0;
+}
+
 /* Is this the first film of its task and settings, with that outcome? Those are shown before others. */
 static bool is_first(const vipo_report *report, const vipo_settings_summary *s, int k)
 {
     const vipo_record *const r = &report->records[s->first + k];
     for (int i = 0; i < k; i++) {
         const vipo_record *const other = &report->records[s->first + i];
-        if (other->video[0] && strcmp(other->task, r->task) == 0 && other->success == r->success)
+        if (strcmp(other->task, r->task) == 0 && other->success == r->success && has_film(report, other))
             return false;
     }
     return true;
@@ -83,12 +94,14 @@ static vipo_status add_films(const vipo_report *report, vipo_text *out, vipo_err
     int left = report->max_videos;
     bool begun = false;
     if (!report->videos[0]) return VIPO_OK;
+    if (access(report->videos, F_OK) != 0)
+        return vipo_fail(error, VIPO_IO, "%.400s: no such folder of films", report->videos);
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < report->n_settings; i++) {
             const vipo_settings_summary *const s = &report->settings[i];
             for (int k = 0; k < s->n && left > 0; k++) {
                 const vipo_record *const r = &report->records[s->first + k];
-                if (!r->video[0] || strchr(r->video, '/') || is_first(report, s, k) != (pass == 0)) continue;
+                if (!has_film(report, r) || is_first(report, s, k) != (pass == 0)) continue;
                 if (!begun) vipo_text_add(out, "<h2>Films</h2>\n<div class=\"films\">\n");
                 begun = true;
                 VIPO_TRY(add_film(report, s, r, out, error));

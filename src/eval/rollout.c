@@ -399,6 +399,8 @@ vipo_status vipo_rollout_run(vipo_rollout *r, const vipo_job *job, vipo_record *
         out->success = false;
         status = VIPO_OK;
     }
+    if (!out->compute[0] && e->predictor->compute) /* no video model of which it would be */
+        snprintf(out->compute, sizeof out->compute, "%s", e->predictor->compute(r->session));
     if (status == VIPO_OK && r->reel)
         status = vipo_reel_finish(r->reel, out->success, out->video, sizeof out->video, &own);
     end_episode(r);

@@ -115,12 +115,26 @@ static void tell(const evaluation_run *run, int number, const vipo_record *recor
     run->e.options.episode(run->e.options.callbacks.user, &episode);
 }
 
+/* Another process has files of its own, and with others it would have made another evaluation's episode. */
+static vipo_status check_settings(const evaluation_run *run, const vipo_outcome *outcome, vipo_error *error)
+{
+    vipo_job job;
+    vipo_evaluation_job(&run->e, outcome->number, &job);
+    if (strcmp(outcome->record.settings, run->e.variants[job.variant].settings.hash) == 0) return VIPO_OK;
+    return vipo_fail(
+        error, VIPO_MISMATCH,
+        "process on %s has other settings (%s, here %s): the model's and the policy's files must be "
+        "the same everywhere",
+        outcome->record.host, outcome->record.settings, run->e.variants[job.variant].settings.hash);
+}
+
 static void take_outcome(evaluation_run *run, const vipo_outcome *outcome)
 {
     vipo_error error = outcome->error;
     vipo_status status = outcome->status;
     bool added;
     run->out--;
+    if (status == VIPO_OK) status = check_settings(run, outcome, &error);
     if (status == VIPO_OK) status = vipo_store_add(run->store, &outcome->record, &added, &error);
     if (status != VIPO_OK) {
         give_up(run, status, &error);

@@ -292,7 +292,7 @@ static vipo_status open_to_write(vipo_store *store, vipo_error *error)
     if (code != SQLITE_OK) return store_fail(store, "write", error);
     sqlite3_busy_timeout(store->db, BUSY_MILLISECONDS);
     VIPO_TRY(check_owner_now(store, &empty, error));
-    VIPO_TRY(run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", "write", error));
+    VIPO_TRY(run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", "write", error));
     return empty ? make_tables(store, error) : VIPO_OK;
 }
 

@@ -191,19 +191,23 @@ typedef struct sample_row {
     char caption[32];
 } sample_row;
 
+/* cond NULL: only its shape is looked at. */
 static void view_sample(sample_row *out, const vipo_array *video, const vipo_array *cond, size_t sample)
 {
     out->video = *video;
     out->video.shape[0] = 1;
-    out->video.data += sample * (vipo_array_size(video) / video->shape[0]);
-    out->cond = *cond;
-    out->cond.shape[0] = 1;
-    if (cond->shape[0] > 1) out->cond.data += sample * (vipo_array_size(cond) / cond->shape[0]);
+    if (cond) {
+        out->video.data += sample * (vipo_array_size(video) / video->shape[0]);
+        out->cond = *cond;
+        out->cond.shape[0] = 1;
+        if (cond->shape[0] > 1) out->cond.data += sample * (vipo_array_size(cond) / cond->shape[0]);
+    }
     snprintf(out->caption, sizeof out->caption, "sample %zu", sample + 1);
 }
 
-static vipo_status write_png(const char *path, const vipo_array *video, const vipo_array *cond,
-                             const vipo_write_options *options, vipo_error *error)
+/* cond NULL: only whether it fits. */
+static vipo_status make_png(const char *path, const vipo_array *video, const vipo_array *cond,
+                            const vipo_write_options *options, vipo_error *error)
 {
     const size_t n = video->shape[0];
     if (n > VIPO_PICTURE_MAX_SIDE)
@@ -215,16 +219,30 @@ static vipo_status write_png(const char *path, const vipo_array *video, const vi
     if (!samples || !rows) {
         status = vipo_fail_memory(error, n * (sizeof *samples + sizeof *rows), "the rows of a contact sheet");
     } else {
+        sheet_layout layout;
         for (size_t i = 0; i < n; i++) {
             view_sample(&samples[i], video, cond, i);
             rows[i] =
                 (vipo_sheet_row){n > 1 ? samples[i].caption : NULL, &samples[i].cond, &samples[i].video};
         }
-        status = vipo_sheet_write(path, rows, (int)n, options, error);
+        status = cond ? vipo_sheet_write(path, rows, (int)n, options, error)
+                      : make_layout(&layout, path, rows, (int)n, options, error);
     }
     free(samples);
     free(rows);
     return status;
 }
 
-const vipo_plan_writer vipo_plan_writer_png = {".png", true, write_png};
+static vipo_status write_png(const char *path, const vipo_array *video, const vipo_array *cond,
+                             const vipo_write_options *options, vipo_error *error)
+{
+    return make_png(path, video, cond, options, error);
+}
+
+static vipo_status fits_png(const char *path, const vipo_array *video, const vipo_write_options *options,
+                            vipo_error *error)
+{
+    return make_png(path, video, NULL, options, error);
+}
+
+const vipo_plan_writer vipo_plan_writer_png = {".png", true, write_png, fits_png};

@@ -34,8 +34,13 @@ static void break_caption(vipo_film *film, const char *caption)
     const int room = film->width - 2 * TEXT_MARGIN;
     while (*caption && film->n_lines < VIPO_FILM_CAPTION_LINES) {
         const char *rest;
-        const size_t length = vipo_text_line(caption, film->text_size, room, &rest);
+        size_t length = vipo_text_line(caption, film->text_size, room, &rest);
         if (length == 0) return;
+        if (length >= VIPO_FILM_CAPTION_ROOM) { /* a very wide film */
+            length = VIPO_FILM_CAPTION_ROOM - 1;
+            while (((unsigned char)caption[length] & 0xC0) == 0x80) length--; /* not within a character */
+            rest = caption + length;
+        }
         char *line = film->lines[film->n_lines++];
         if (film->n_lines == VIPO_FILM_CAPTION_LINES)
             vipo_text_shorten(line, VIPO_FILM_CAPTION_ROOM, caption, film->text_size, room);

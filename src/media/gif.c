@@ -203,4 +203,11 @@ end:
     return status;
 }
 
-const vipo_plan_writer vipo_plan_writer_gif = {".gif", true, write_gif};
+static vipo_status fits_gif(const char *path, const vipo_array *video, const vipo_write_options *options,
+                            vipo_error *error)
+{
+    vipo_film film;
+    return vipo_film_init(&film, path, video, NULL, options, options->caption, error);
+}
+
+const vipo_plan_writer vipo_plan_writer_gif = {".gif", true, write_gif, fits_gif};

@@ -42,4 +42,11 @@ static vipo_status write_mp4(const char *path, const vipo_array *video, const vi
     return status;
 }
 
-const vipo_plan_writer vipo_plan_writer_mp4 = {".mp4", true, write_mp4};
+static vipo_status fits_mp4(const char *path, const vipo_array *video, const vipo_write_options *options,
+                            vipo_error *error)
+{
+    vipo_film film;
+    return vipo_film_init(&film, path, video, NULL, options, NULL, error);
+}
+
+const vipo_plan_writer vipo_plan_writer_mp4 = {".mp4", true, write_mp4, fits_mp4};

@@ -15,7 +15,7 @@ static vipo_status write_npy(const char *path, const vipo_array *video, const vi
     return vipo_npy_write(path, video, error);
 }
 
-static const vipo_plan_writer npy_writer = {".npy", false, write_npy};
+static const vipo_plan_writer npy_writer = {".npy", false, write_npy, NULL};
 
 static const vipo_plan_writer *const writers[] = {
     &vipo_plan_writer_gif,
@@ -77,6 +77,17 @@ static vipo_status check_finite(const char *path, const char *what, const vipo_a
     return VIPO_OK;
 }
 
+static vipo_status check_options(const char *path, const vipo_write_options *options, vipo_error *error)
+{
+    if (options->scale < 0 || options->scale > SCALE_MAX)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s: enlargement %d, expected 0..%d", path,
+                         options->scale, SCALE_MAX);
+    if (!(options->fps >= 0.1 && options->fps <= 120))
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s: %g frames per second, expected 0.1..120", path,
+                         options->fps);
+    return VIPO_OK;
+}
+
 vipo_status vipo_plan_check(const char *path, const vipo_array *video, const vipo_array *cond,
                             const vipo_write_options *options, vipo_error *error)
 {
@@ -92,14 +103,36 @@ vipo_status vipo_plan_check(const char *path, const vipo_array *video, const vip
     if (cond->shape[1] != video->shape[2] || cond->shape[2] != video->shape[3])
         return vipo_fail(error, VIPO_MISMATCH, "%s: condition frame of %zux%zu, expected the video's %zux%zu",
                          path, cond->shape[1], cond->shape[2], video->shape[2], video->shape[3]);
-    if (options->scale < 0 || options->scale > SCALE_MAX)
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s: enlargement %d, expected 0..%d", path,
-                         options->scale, SCALE_MAX);
-    if (!(options->fps >= 0.1 && options->fps <= 120))
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s: %g frames per second, expected 0.1..120", path,
-                         options->fps);
+    VIPO_TRY(check_options(path, options, error));
     VIPO_TRY(check_finite(path, "video", video, error));
     return check_finite(path, "condition frame", cond, error);
+}
+
+static vipo_status choose_writer(const vipo_plan_writer **out, const char *path, vipo_error *error)
+{
+    *out = find_writer(path);
+    if (*out) return VIPO_OK;
+    char known[64] = "";
+    for (int i = 0, used = 0; i < N_WRITERS; i++)
+        used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i > 0 ? ", " : "",
+                         writers[i]->extension);
+    return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s: unknown extension \"%s\", expected one of: %s", path,
+                     extension_of(path), known);
+}
+
+vipo_status vipo_plan_write_check(const char *path, int samples, const vipo_model_info *model,
+                                  const vipo_write_options *options, vipo_error *error)
+{
+    const vipo_plan_writer *writer;
+    VIPO_TRY(choose_writer(&writer, path, error));
+    if (!writer->picture) return VIPO_OK;
+    VIPO_TRY(check_options(path, options, error));
+    if (samples < 1)
+        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s: %d samples, expected 1 or more", path, samples);
+    const vipo_array video = {
+        .rank = 5,
+        .shape = {(size_t)samples, (size_t)model->frames, (size_t)model->height, (size_t)model->width, 3}};
+    return writer->fits(path, &video, options, error);
 }
 
 vipo_status vipo_plan_write(const char *path, const vipo_array *video, const vipo_array *cond,
@@ -109,15 +142,8 @@ vipo_status vipo_plan_write(const char *path, const vipo_array *video, const vip
     vipo_write_default_options(&defaults);
     if (!options) options = &defaults;
 
-    const vipo_plan_writer *writer = find_writer(path);
-    if (!writer) {
-        char known[64] = "";
-        for (int i = 0, used = 0; i < N_WRITERS; i++)
-            used += snprintf(known + used, sizeof known - (size_t)used, "%s%s", i > 0 ? ", " : "",
-                             writers[i]->extension);
-        return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%s: unknown extension \"%s\", expected one of: %s",
-                         path, extension_of(path), known);
-    }
+    const vipo_plan_writer *writer;
+    VIPO_TRY(choose_writer(&writer, path, error));
     if (writer->picture) VIPO_TRY(vipo_plan_check(path, video, cond, options, error));
     return writer->write(path, video, cond, options, error);
 }

@@ -10,6 +10,9 @@ typedef struct vipo_plan_writer {
     bool picture;
     vipo_status (*write)(const char *path, const vipo_array *video, const vipo_array *cond,
                          const vipo_write_options *options, vipo_error *error);
+    /* Would pictures of a video of that shape be too large? No element is read; sane options. NULL: never. */
+    vipo_status (*fits)(const char *path, const vipo_array *video, const vipo_write_options *options,
+                        vipo_error *error);
 } vipo_plan_writer;
 
 extern const vipo_plan_writer vipo_plan_writer_gif;

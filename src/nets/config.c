@@ -204,8 +204,8 @@ static vipo_status parse_diffusion(vipo_diffusion_config *out, const json_t *roo
     *out = (vipo_diffusion_config){.timesteps = 100};
     const json_t *diffusion = NULL;
     VIPO_TRY(vipo_json_object(root, (vipo_json_at){file, ""}, "diffusion", false, &diffusion, error));
-    if (!diffusion) return VIPO_OK;
-    const vipo_json_at at = {file, "diffusion"};
+    const vipo_json_at at = {file, diffusion ? "diffusion" : ""};
+    if (!diffusion) diffusion = root; /* a flat configuration */
     /* core/rng.h has 4096 purposes: x_T and the noise of each step but the last */
     VIPO_TRY(vipo_json_int(diffusion, at, "timesteps", false, 2, 4096, &out->timesteps, error));
     double offset = 0.008, largest = 0.999; /* sampling/schedule.h */
@@ -218,8 +218,8 @@ static vipo_status parse_diffusion(vipo_diffusion_config *out, const json_t *roo
         const char *value = fixed[i].only;
         VIPO_TRY(vipo_json_string(diffusion, at, fixed[i].key, false, &value, error));
         if (strcmp(value, fixed[i].only) != 0)
-            return vipo_fail(error, VIPO_UNSUPPORTED, "%s: diffusion.%s is \"%s\", only \"%s\" is supported",
-                             file, fixed[i].key, value, fixed[i].only);
+            return vipo_fail(error, VIPO_UNSUPPORTED, "%s: %s%s%s is \"%s\", only \"%s\" is supported", file,
+                             at.path, *at.path ? "." : "", fixed[i].key, value, fixed[i].only);
     }
     return VIPO_OK;
 }

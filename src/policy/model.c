@@ -168,16 +168,25 @@ void vipo_model_default_options(vipo_model_options *options)
     *options = (vipo_model_options){.parts = VIPO_MODEL_UNET | VIPO_MODEL_TEXT};
 }
 
+static void fill_info(vipo_model_info *out, const char *folder, const vipo_config *config,
+                      const vipo_preprocess_steps *preprocess);
+static vipo_status fill_files(vipo_model_info *out, const char *folder, const vipo_config *config,
+                              vipo_error *error);
+
 static vipo_status open_parts(vipo_model *model, const vipo_model_options *options, vipo_error *error)
 {
     double time = vipo_clock_seconds();
     VIPO_TRY(vipo_model_read_config(model->folder, &model->config, &model->preprocess, error));
+    /* Kept: what others do to the folder later is not noticed. */
+    fill_info(&model->info, model->folder, &model->config, &model->preprocess);
+    VIPO_TRY(fill_files(&model->info, model->folder, &model->config, error));
     model->load.config = lap(&time);
     VIPO_TRY(vipo_ops_find(&model->ops, options->compute, error));
     VIPO_TRY(vipo_schedule_open(&model->schedule, model->config.diffusion.timesteps, error));
     const bool has_text = model->config.has_text && exists(model->folder, "text_encoder.safetensors");
     vipo_packer packer = {.ops = model->ops, .half_weights = options->half_weights};
-    VIPO_TRY(vipo_pool_open(&packer.pool, 0, error));
+    /* Where a process may not have a thread for each core, one does. */
+    if (vipo_pool_open(&packer.pool, 0, error) != VIPO_OK) VIPO_TRY(vipo_pool_open(&packer.pool, 1, error));
     vipo_status status = VIPO_OK;
     if ((options->parts & VIPO_MODEL_TEXT) && has_text)
         status = load_text(model, &packer, options->callbacks, error);
@@ -310,6 +319,17 @@ static vipo_status fill_file(const char *folder, const char *name, size_t *param
     return VIPO_OK;
 }
 
+static vipo_status fill_files(vipo_model_info *out, const char *folder, const vipo_config *config,
+                              vipo_error *error)
+{
+    VIPO_TRY(fill_file(folder, "unet.safetensors", &out->unet_parameters, &out->unet_file_bytes,
+                       out->unet_dtype, sizeof out->unet_dtype, &out->n_tensors, error));
+    VIPO_TRY(fill_file(folder, "text_encoder.safetensors", &out->text_parameters, &out->text_file_bytes,
+                       out->text_dtype, sizeof out->text_dtype, &out->n_tensors, error));
+    out->has_text_encoder = config->has_text && out->text_file_bytes > 0;
+    return VIPO_OK;
+}
+
 vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_error *error)
 {
     vipo_config config;
@@ -317,19 +337,14 @@ vipo_status vipo_model_read_info(const char *folder, vipo_model_info *out, vipo_
     memset(out, 0, sizeof *out);
     VIPO_TRY(vipo_model_read_config(folder, &config, &preprocess, error));
     fill_info(out, folder, &config, &preprocess);
-    VIPO_TRY(fill_file(folder, "unet.safetensors", &out->unet_parameters, &out->unet_file_bytes,
-                       out->unet_dtype, sizeof out->unet_dtype, &out->n_tensors, error));
-    VIPO_TRY(fill_file(folder, "text_encoder.safetensors", &out->text_parameters, &out->text_file_bytes,
-                       out->text_dtype, sizeof out->text_dtype, &out->n_tensors, error));
-    out->has_text_encoder = config.has_text && out->text_file_bytes > 0;
-    return VIPO_OK;
+    const vipo_status status = fill_files(out, folder, &config, error);
+    if (status != VIPO_OK) memset(out, 0, sizeof *out);
+    return status;
 }
 
 void vipo_model_get_info(const vipo_model *model, vipo_model_info *out)
 {
-    if (vipo_model_read_info(model->folder, out, NULL) == VIPO_OK) return;
-    fill_info(out, model->folder, &model->config, &model->preprocess); /* the folder has changed since */
-    out->has_text_encoder = model->text != NULL;
+    *out = model->info;
 }
 
 /* ---- preprocessing ------------------------------------------------------------------------------------ */

@@ -19,6 +19,7 @@ struct vipo_model {
     vipo_clip_text *text; /* NULL: not asked for, or the folder has none */
     vipo_clip_bpe *bpe;   /* with text */
     vipo_load_times load;
+    vipo_model_info info; /* as it was when the model was opened */
 };
 
 /* "folder/file" into path. */

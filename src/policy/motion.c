@@ -101,7 +101,7 @@ static vipo_status warp_strict(struct chain *c, const vipo_field *flow, vipo_err
         double moved[2];
         if (!vipo_field_read_strict(flow, uv, moved))
             return vipo_fail(
-                error, VIPO_INVALID_ARGUMENT,
+                error, VIPO_NUMERIC,
                 "flow %d: point %d at (%.3f, %.3f) is outside of %dx%d, where AVDC's sampling fails; "
                 "'robust' does not",
                 c->source.frame, i, uv[0], uv[1], c->width, c->height);

@@ -79,7 +79,7 @@ static vipo_status keep_all(vipo_samples *out, const int32_t *pixels, const int3
             vipo_field_read_clamped(depth, uv, &z);
         else if (!vipo_field_read_strict(depth, uv, &z))
             return vipo_fail(
-                error, VIPO_INVALID_ARGUMENT,
+                error, VIPO_NUMERIC,
                 "sample %d at (%.3f, %.3f) reads past the last column or row of %dx%d, where AVDC's "
                 "sampling fails; 'robust' does not",
                 i, uv[0], uv[1], depth->width, depth->height);

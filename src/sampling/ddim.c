@@ -8,7 +8,7 @@ static void step(vipo_sampling *sampling, const vipo_grid *grid, int i)
                    sampling->x);
 }
 
-static const vipo_grid_defaults defaults = {.kind = VIPO_GRID_UNIFORM, .p = 1.7, .q = 1.5};
+static const vipo_grid_defaults defaults = {.steps = 100, .kind = VIPO_GRID_UNIFORM, .p = 1.7, .q = 1.5};
 
 const vipo_sampler vipo_sampler_ddim = {
     .name = "ddim", .summary = "deterministic DDIM", .states = 1 /* v */, .grid = &defaults, .step = step};

@@ -74,11 +74,23 @@ static vipo_status check(const vipo_sampler_options *o, const vipo_schedule *sch
     return VIPO_OK;
 }
 
+void vipo_draft_target_describe_rest(const vipo_sampler_options *o, char *text, size_t size)
+{
+    vipo_sampler_options usual;
+    vipo_sampler_default_options(&usual);
+    char growth[32] = "";
+    if (o->threshold_growth < usual.threshold_growth || o->threshold_growth > usual.threshold_growth)
+        snprintf(growth, sizeof growth, "%+g", o->threshold_growth);
+    snprintf(text, size, "%s%s", growth, o->chunk_rule == usual.chunk_rule ? "" : " remainder");
+}
+
 static void describe(const vipo_sampler_options *o, const vipo_schedule *schedule, char *text, size_t size)
 {
     (void)schedule;
-    snprintf(text, size, "draft-target k=%d %d/%d lambda=%g", o->chunk, o->draft_stride, o->target_stride,
-             o->threshold);
+    char rest[64];
+    vipo_draft_target_describe_rest(o, rest, sizeof rest);
+    snprintf(text, size, "draft-target k=%d %d/%d lambda=%g%s%s", o->chunk, o->draft_stride, o->target_stride,
+             o->threshold, rest, o->draft_reuse ? "" : " no-reuse");
 }
 
 static int stride(const vipo_sampler_options *o)

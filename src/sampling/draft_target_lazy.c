@@ -67,8 +67,10 @@ static int place_count(const vipo_sampler_options *o, const vipo_schedule *sched
 static void describe(const vipo_sampler_options *o, const vipo_schedule *schedule, char *text, size_t size)
 {
     (void)schedule;
-    snprintf(text, size, "draft-target-lazy k=%d %d/%d lambda=%g%s", o->chunk, o->draft_stride,
-             o->target_stride, o->threshold, o->lazy_calibrated ? "" : " uncalibrated");
+    char rest[64];
+    vipo_draft_target_describe_rest(o, rest, sizeof rest);
+    snprintf(text, size, "draft-target-lazy k=%d %d/%d lambda=%g%s%s", o->chunk, o->draft_stride,
+             o->target_stride, o->threshold, rest, o->lazy_calibrated ? "" : " uncalibrated");
 }
 
 static vipo_status check(const vipo_sampler_options *options, const vipo_schedule *schedule,

@@ -91,7 +91,9 @@ void vipo_grid_describe(const vipo_sampler_options *options, const vipo_grid_def
 {
     vipo_grid grid;
     const bool known = choose(&grid, options, defaults, schedule, NULL) == VIPO_OK;
-    if (!options->grid || !known)
+    const bool usual = grid.kind == defaults->kind &&
+                       (grid.kind == VIPO_GRID_UNIFORM || (grid.p == defaults->p && grid.q == defaults->q));
+    if (!options->grid || !known || usual) /* the default, also where it is spelled out */
         snprintf(text, size, "-%d", grid.steps);
     else if (grid.kind == VIPO_GRID_UNIFORM)
         snprintf(text, size, "-%d uniform", grid.steps);

@@ -75,6 +75,8 @@ extern const vipo_sampler vipo_sampler_dpm_solver;
 extern const vipo_sampler vipo_sampler_unipc;
 extern const vipo_sampler vipo_sampler_ab2;
 extern const vipo_sampler vipo_sampler_draft_target;
+/* Settings of both draft-target samplers that are not the usual ones: "", "+2 remainder". */
+void vipo_draft_target_describe_rest(const vipo_sampler_options *options, char *text, size_t size);
 extern const vipo_sampler vipo_sampler_draft_target_lazy;
 extern const vipo_sampler vipo_sampler_auto; /* name, summary and check only: sampling/auto.h */
 

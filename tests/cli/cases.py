@@ -123,6 +123,7 @@ case("usage", "score of nothing", "plan " + INPUTS + " -o a.gif --samples 2 --sc
 case("usage", "unknown score", "plan " + INPUTS + " -o a.gif --best-of 2 --score concensus", code=2, err="expected consensus or denoising .did you mean consensus")
 case("usage", "best of none", "plan " + INPUTS + " -o a.gif --best-of 0", code=2, err="--best-of 0: expected an integer from 1")
 case("usage", "auto with steps", "plan " + INPUTS + " -o a.gif -s auto -n 3", code=2, err="auto has no --steps")
+case("usage", "step noise of another sampler", "plan " + INPUTS + " -o a.gif --step-noise n.npy", code=2, err="--step-noise is a setting of ddpm only, but the sampler is unipc")
 case("usage", "auto with a grid", "plan " + INPUTS + " -o a.gif -s auto --grid uniform", code=2, err="--grid is a setting of .*, but the sampler is auto")
 case("usage", "auto with a chunk", "plan " + INPUTS + " -o a.gif -s auto --chunk 3", code=2, err="--chunk is a setting of draft-target, but the sampler is auto")
 case("usage", "distance with ddim", "plan " + INPUTS + " -o a.gif -s ddim --distance 0.1", code=2, err="--distance is a setting of auto only")

@@ -28,6 +28,8 @@ case("convert", "neither preset nor config", "convert -c {checkpoint} -o out", c
 case("convert", "preset and config", SQUARE + " --preset mw -o out", code=2, err="one of --preset NAME and --config FILE")
 case("convert", "no checkpoint", "convert --preset mw -o out", code=2, err="--checkpoint FILE is missing")
 case("convert", "no destination", SQUARE, code=2, err="--out DIR is missing")
+case("convert", "which weights of one set", "convert --from safetensors -c {model}/unet.safetensors --config {model}/config.json --weights online -o out", code=2,
+     err="--weights is for --from avdc")
 case("convert", "unknown format", SQUARE + " --from onnx -o out", code=2, err="expected avdc, safetensors, gcp or unimatch")
 case("convert", "unknown preset", "convert -c {checkpoint} --preset mars -o out", code=2, err="expected mw, thor or bridge")
 case("convert", "unknown type", SQUARE + " --dtype f8 -o out", code=2, err="expected f32, f16 or bf16")

@@ -114,6 +114,8 @@ def model(run):
     # a default that is spelled out, other threads: the same settings
     again = evaluate(run, line + "-s ab2 -n 2 --form x0 --max-plans 6 -j 1 -o a.db")
     expect((again["earlier"], again["done"]) == (1, 0), "%s", again)
+    half = evaluate(run, line + "-s ab2 -n 2 --half-weights -o a.db")
+    expect((half["earlier"], half["done"]) == (0, 1), "%s", half)
     other = evaluate(run, line + "-s ab2 -n 2 --patience 14 -o a.db")
     expect((other["earlier"], other["done"]) == (0, 1), "%s", other)
 
@@ -138,6 +140,9 @@ def shards(run):
     expect(code == 0, "%s", err)
     expect_one_line(err, "shard 2/3 by Slurm's array variables")
     expect(rows(run.path("array.db")) == rows(run.path("part2.db")), "another part")
+    code, out, err = run.run(QUICK + "--seeds 5 -o again.db", env=dict(array, SLURM_ARRAY_TASK_COUNT="1"))
+    expect(code == 2 and not os.path.exists(run.path("again.db")), "%s", err)
+    expect_one_line(err, "a Slurm array of one task .7. has no parts: say which by --shard")
 
 
 @special("eval", "a store with other results")
@@ -313,6 +318,12 @@ case("eval", "a bad sampler", "eval -p expert -o a.db --plan model -m {model} -s
 case("eval", "a sampler twice", "eval -p expert -o a.db --plan model -m {model} --samplers ddim,ddim:100", code=1, err="sampler ddim-100 is there twice")
 case("eval", "two ways to name samplers", "eval -p expert -o a.db --plan model -m {model} --samplers ddim -s ab2", code=2, err="one of --sampler and --samplers")
 case("eval", "a suite's samplers and others", "eval -p expert -o a.db --suite paper-chunks -m {model} -s ab2", code=2, err="--suite paper-chunks brings its samplers")
+case("eval", "a suite's samplers and guidance", "eval -p expert -o a.db --suite paper-chunks -m {model} -g 2", code=2, err="--suite paper-chunks brings its samplers, so there is no --guidance")
+case("eval", "a sampler without a model's plans", "eval -p expert -o a.db -s ddim", code=2, err="--sampler is of plans by a model, and here there are none .--policy expert.")
+case("eval", "samplers of the true future", "eval -p expert -o a.db --plan truth --samplers ddim,ab2", code=2, err="--samplers is of plans by a model, .* --plan truth")
+case("eval", "verify", "eval -p expert -o a.db --plan model -m {model} -s draft-target-lazy --verify", code=1, err="an episode keeps nothing of it")
+case("eval", "a step that one sampler cannot start at", "eval -p expert -o a.db --plan model -m {model} --warm --from-step 35 --samplers unipc,draft-target", code=1, err="35")
+case("eval", "from a step beyond the last", "eval -p expert -o a.db --plan model -m {model} --warm --from-step 200", code=1, err="200")
 case("eval", "from a step, not warm", "eval -p expert -o a.db --plan model -m {model} --from-step 5", code=2, err="--from-step is of --warm")
 case("eval", "warm without a model", "eval -p expert -o a.db --plan truth --warm", code=1, err="a warm start is one of a video model")
 case("eval", "ahead without plans", "eval -p expert -o a.db --ahead 4", code=1, err="planning while acting needs plans")

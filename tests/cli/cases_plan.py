@@ -14,11 +14,15 @@ PLAN_JSON = {"sampler": "ddim-2", "samples": 1, "seed": 0, "guidance": 0.0, "cal
 case("plan", "every kind of output", "plan " + INPUTS + QUICK + " -o a.gif --out b.mp4 --out=c.png -oV.npy",
      out=r"^ddim-2: 2 calls, 2 evaluations, .*\na.gif  .*\nb.mp4  .*\nc.png  .*\nV.npy  344.\d kB\n$",
      files={"a.gif": GIF, "b.mp4": None, "c.png": PNG, "V.npy": (1,) + VIDEO})
+for picture, options in (("a.gif", "--samples 125"), ("a.mp4", "--samples 125"), ("a.png", "--samples 99"), ("a.png", "--scale 64")):
+    case("plan", "a picture too large, told before planning: %s %s" % (picture, options),  # a thousand steps would take minutes
+         "plan " + INPUTS + " -s ddpm -o V.npy -o %s %s" % (picture, options), code=1, err=picture + ": .*expected")
 case("plan", "quiet", "plan " + INPUTS + QUICK + " -o V.npy -q", out=r"^ddim-2: [^\n]*\n$", files={"V.npy": (1,) + VIDEO})
 case("plan", "verbose", "plan " + INPUTS + QUICK + " -o V.npy -vv", err="vipo plan: model loaded in", files={"V.npy": (1,) + VIDEO})
 case("plan", "JSON without outputs", "plan " + INPUTS + QUICK + " --json", json=PLAN_JSON)
 case("plan", "JSON with outputs", "plan " + INPUTS + QUICK + " --json -o a.gif -o V.npy --seed 7 --threads 1",
      json=dict(PLAN_JSON, seed=7, outputs=["a.gif", "V.npy"], threads=1), files={"a.gif": GIF, "V.npy": (1,) + VIDEO})
+case("compare", "a sheet too large, told before planning", "compare " + INPUTS + " --repeat 50 --scale 64 -o a.png", code=1, err="a.png: .*expected")
 case("plan", "guidance doubles the rows", "plan " + INPUTS + QUICK + " --json --guidance 2",
      json=dict(PLAN_JSON, guidance=2.0, network_rows=4))
 case("plan", "two samples", "plan " + INPUTS + QUICK + " --json --samples 2 -o V.npy -o c.png",

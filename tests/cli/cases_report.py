@@ -128,7 +128,11 @@ def as_html(run):
     expect(bare[0] == 0 and "<video" not in open(run.path("bare.html")).read(), "films without --videos")
     code, out, err = run.run("report b.db -o lost.html --videos nowhere")
     expect(code == 1 and not os.path.exists(run.path("lost.html")), "exit status %d", code)
-    expect_one_line(err, "nowhere/.*[.]mp4: ")
+    expect_one_line(err, "nowhere: no such folder of films")
+    # films that were tidied away are not shown
+    os.remove(run.path("films/" + names[0]))
+    expect(run.run("report a.db b.db -o page.html --videos films")[0] == 0, "a film is missing")
+    expect(open(run.path("page.html")).read().count("<video") == 1, "films")
 
 
 @special("report", "CSV and Markdown")

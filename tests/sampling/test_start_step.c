@@ -280,7 +280,9 @@ static void test_names(void **state)
     } cases[] = {{"ab2", NULL, 0, 0, 99, "ab2-12"},
                  {"ab2", NULL, 0, 0, 35, "ab2-12 from 35"},
                  {"unipc", "s/1.7/1.15", 20, 3, 0, "unipc3-20 s:1.7:1.15 from 0"},
-                 {"ddim", "uniform", 0, 0, 98, "ddim-100 uniform from 98"},
+                 {"ddim", "uniform", 0, 0, 98, "ddim-100 from 98"}, /* the default, spelled out */
+                 {"ddim", "s/1.7/1.5", 10, 0, 99, "ddim-10 s:1.7:1.5"},
+                 {"unipc", "s/1.7/1.5", 12, 0, 99, "unipc2-12"},
                  {"ddpm", NULL, 0, 0, 39, "ddpm-100 from 39"},
                  {"draft-target", NULL, 0, 0, 99, "draft-target k=6 10/2 lambda=1e+06"},
                  {"draft-target-lazy", NULL, 0, 0, 39, "draft-target-lazy k=6 10/2 lambda=1e+06 from 39"}};
@@ -295,15 +297,26 @@ static void test_names(void **state)
         vipo_sampler_describe(sampler, &options, &schedule, cases[i].from, text, sizeof text);
         assert_string_equal(text, cases[i].name);
     }
+    vipo_sampler_options options = options_for("draft-target");
+    char text[sizeof(((vipo_plan *)0)->sampler)];
+    options.threshold_growth += 1;
+    options.draft_reuse = false;
+    vipo_sampler_describe(&vipo_sampler_draft_target, &options, &schedule, 99, text, sizeof text);
+    assert_non_null(strstr(text, "lambda=1e+06+2.5 no-reuse"));
+    options = options_for("ab2");
+    options.fallback = 0.03;
+    vipo_sampler_describe(&vipo_sampler_ab2, &options, &schedule, 35, text, sizeof text);
+    assert_string_equal(text, "ab2-12 fallback=0.03 from 35");
     /* the longest fits */
-    vipo_sampler_options options = options_for("draft-target-lazy");
+    options = options_for("draft-target-lazy");
     options.chunk = 10000;
     options.draft_stride = options.target_stride = 10000;
-    options.threshold = -1.23456e-12;
-    char text[sizeof(((vipo_plan *)0)->sampler)];
+    options.threshold = options.threshold_growth = -1.23456e-12;
+    options.chunk_rule = VIPO_CHUNK_REMAINDER;
     const vipo_schedule long_schedule = {.timesteps = 10000};
     vipo_sampler_describe(&vipo_sampler_draft_target_lazy, &options, &long_schedule, 9998, text, sizeof text);
-    assert_string_equal(text, "draft-target-lazy k=10000 10000/10000 lambda=-1.23456e-12 from 9998");
+    assert_string_equal(
+        text, "draft-target-lazy k=10000 10000/10000 lambda=-1.23456e-12-1.23456e-12 remainder from 9998");
 }
 
 int main(void)

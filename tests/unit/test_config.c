@@ -162,6 +162,10 @@ static void test_defaults(void **state)
     assert_int_equal(c.unet.attention_levels, 0);
     accept(flat, "image_size", "[16]", &c);
     assert_int_equal(c.unet.width, 16);
+    accept(flat, "timesteps", "20", &c);
+    assert_int_equal(c.diffusion.timesteps, 20);
+    refuse(flat, "objective", "\"pred_noise\"", VIPO_UNSUPPORTED, "c.json: objective is \"pred_noise\"");
+    refuse(flat, "beta_schedule", "\"linear\"", VIPO_UNSUPPORTED, "c.json: beta_schedule is \"linear\"");
     /* said twice, but the same */
     accept(nested, "unet.image_size", "[16, 32]", &c);
     accept(nested, "unet.frames", "3", &c);

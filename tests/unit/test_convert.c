@@ -252,6 +252,23 @@ static void test_destinations(void **state)
     mkdir(out, 0777); /* an empty folder is fine, so is a '/' at the end */
     assert_ok(vipo_convert(slash, &options, &error), &error);
     assert_int_equal(access(test_in_folder(out, "unet.safetensors"), F_OK), 0);
+    /* the current folder, and a link to an empty one */
+    char empty[600], link[600], before[600];
+    snprintf(empty, sizeof empty, "%s", test_temporary("empty"));
+    snprintf(link, sizeof link, "%s", test_temporary("link"));
+    mkdir(empty, 0777);
+    assert_int_equal(symlink(empty, link), 0);
+    assert_ok(vipo_convert(link, &options, &error), &error);
+    assert_int_equal(access(test_in_folder(empty, "unet.safetensors"), F_OK), 0);
+    assert_int_equal(lstat(link, &(struct stat){0}), 0);
+    snprintf(empty, sizeof empty, "%s", test_temporary("here"));
+    mkdir(empty, 0777);
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(empty), 0);
+    const vipo_status here = vipo_convert(".", &options, &error);
+    assert_int_equal(chdir(before), 0);
+    assert_ok(here, &error);
+    assert_int_equal(access(test_in_folder(empty, "config.json"), F_OK), 0);
     /* a folder with something in it */
     assert_int_equal(vipo_convert(out, &options, &error), VIPO_IO);
     assert_non_null(strstr(error.message, "is not empty"));

@@ -123,6 +123,16 @@ static void test_metaworld(void **state)
     assert_non_null(vipo_model_compute(model));
     vipo_model_close(&model);
     assert_null(model);
+    /* an open model does not notice what becomes of its folder */
+    const char *folder = test_metaworld_folder("info");
+    model = open_model(folder);
+    vipo_model_get_info(model, &info);
+    unlink(test_in_folder(folder, "config.json"));
+    unlink(test_in_folder(folder, "unet.safetensors"));
+    vipo_model_get_info(model, &read);
+    assert_memory_equal(&info, &read, sizeof info);
+    assert_true(read.unet_file_bytes > 0);
+    vipo_model_close(&model);
     vipo_model_close(&model);
 }
 
@@ -311,6 +321,11 @@ static void test_truncated_weights(void **state)
         test_file_write(test_in_folder(folder, "unet.safetensors"), whole, cuts[i]);
         assert_refused(folder, VIPO_FORMAT, "unet.safetensors", cuts[i] < 9 ? "expected" : "truncated");
     }
+    vipo_model_info info;
+    memset(&info, 1, sizeof info);
+    assert_int_equal(vipo_model_read_info(folder, &info, NULL), VIPO_FORMAT);
+    assert_int_equal(info.height, 0);
+    assert_int_equal(info.name[0], 0);
     free(whole);
     folder = test_metaworld_folder("truncated");
     whole = test_file_read(test_path("models/metaworld-64/text_encoder.safetensors"), &size);

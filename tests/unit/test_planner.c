@@ -313,7 +313,7 @@ static void test_progress_and_trace(void **state)
                 assert_string_equal(plan.sampler, "ddpm-20");
                 assert_int_equal(plan.calls, TINY_TIMESTEPS);
             } else {
-                assert_string_equal(plan.sampler, "draft-target k=2 5/1 lambda=30");
+                assert_string_equal(plan.sampler, "draft-target k=2 5/1 lambda=30+10");
                 assert_true(plan.rounds >= 2 * samples);
                 assert_true(plan.accepted <= plan.drafted);
             }
