@@ -179,11 +179,13 @@ static vipo_status open_parts(vipo_model *model, const vipo_model_options *optio
     VIPO_TRY(vipo_model_read_config(model->folder, &model->config, &model->preprocess, error));
     /* Kept: what others do to the folder later is not noticed. */
     fill_info(&model->info, model->folder, &model->config, &model->preprocess);
-    VIPO_TRY(fill_files(&model->info, model->folder, &model->config, error));
     model->load.config = lap(&time);
     VIPO_TRY(vipo_ops_find(&model->ops, options->compute, error));
     VIPO_TRY(vipo_schedule_open(&model->schedule, model->config.diffusion.timesteps, error));
     const bool has_text = model->config.has_text && exists(model->folder, "text_encoder.safetensors");
+    /* A file that cannot be read is told by whoever loads it, and is no matter where it is not asked for. */
+    if (fill_files(&model->info, model->folder, &model->config, NULL) != VIPO_OK)
+        model->info.has_text_encoder = has_text;
     vipo_packer packer = {.ops = model->ops, .half_weights = options->half_weights};
     /* Where a process may not have a thread for each core, one does. */
     if (vipo_pool_open(&packer.pool, 0, error) != VIPO_OK) VIPO_TRY(vipo_pool_open(&packer.pool, 1, error));

@@ -109,12 +109,18 @@ static void describe(const vipo_sampler_options *options, const vipo_schedule *s
     snprintf(text, size, options->form == VIPO_AB2_R ? "ab2-r" : "ab2");
 }
 
+static void describe_rest(const vipo_sampler_options *options, char *text, size_t size)
+{
+    if (options->fallback > 0) snprintf(text, size, " fallback=%g", options->fallback);
+}
+
 static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.15};
 
 const vipo_sampler vipo_sampler_ab2 = {.name = "ab2",
                                        .summary = "two-step Adams-Bashforth in the angle form",
                                        .check = check,
                                        .describe = describe,
+                                       .describe_rest = describe_rest,
                                        .states = 3, /* v, previous x (or x0), previous v or the change */
                                        .grid = &defaults,
                                        .step = step};

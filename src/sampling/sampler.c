@@ -107,9 +107,9 @@ void vipo_sampler_describe(const vipo_sampler *sampler, const vipo_sampler_optio
         const size_t used = strlen(text);
         vipo_grid_describe(options, sampler->grid, schedule, text + used, size - used);
     }
-    if (sampler == &vipo_sampler_ab2 && options->fallback > 0) {
+    if (sampler->describe_rest) {
         const size_t used = strlen(text);
-        snprintf(text + used, size - used, " fallback=%g", options->fallback);
+        sampler->describe_rest(options, text + used, size - used);
     }
     if (from < schedule->timesteps - 1) {
         const size_t used = strlen(text);

@@ -55,6 +55,8 @@ typedef struct vipo_sampler {
     /* Name with settings but without the time grid: "unipc3"; NULL: the name. */
     void (*describe)(const vipo_sampler_options *options, const vipo_schedule *schedule, char *text,
                      size_t size);
+    /* After the grid: settings that are not the usual ones, " fallback=0.03"; NULL: nothing. */
+    void (*describe_rest)(const vipo_sampler_options *options, char *text, size_t size);
     /* Floats of working memory; NULL: `states` times [videos][dim]. */
     size_t (*memory)(const vipo_sampler_options *options, const vipo_schedule *schedule, int videos,
                      size_t dim);

@@ -150,7 +150,14 @@ static void test_parts(void **state)
     assert_null(options.compute);
 
     options.parts = VIPO_MODEL_TEXT;
-    unlink(test_in_folder(folder, "unet.safetensors")); /* not asked for */
+    vipo_model_info info;
+    test_file_write(test_in_folder(folder, "unet.safetensors"), "broken", 6); /* not asked for */
+    assert_ok(vipo_model_open(&model, folder, &options, &error), &error);
+    vipo_model_get_info(model, &info);
+    assert_int_equal(info.height, TINY_SIDE);
+    assert_true(info.has_text_encoder);
+    vipo_model_close(&model);
+    unlink(test_in_folder(folder, "unet.safetensors"));
     assert_ok(vipo_model_open(&model, folder, &options, &error), &error);
     assert_ok(vipo_planner_open(&planner, model, NULL, &error), &error);
     int32_t ids[77];
