@@ -21,7 +21,7 @@ import tempfile
 
 import numpy as np
 
-from plans import MODEL, ROOT, VIPO, append_raw, read_raw, vipo, write_table
+from plans import MODEL, ROOT, VIPO, append_raw, kept_lines, read_raw, vipo, write_table
 
 sys.path.insert(0, ROOT)
 from train.dataset import View, open_dataset  # noqa: E402
@@ -82,12 +82,8 @@ def measure(args, folder, clip, text, frames, seed):
 
 
 def run(args):
-    lines = read_raw(args.raw)
-    for r in lines:
-        for key, value in (("model", args.model), ("n", args.n), ("wanted", args.sampler), ("first_seed", args.seed)):
-            if r[key] != value:
-                sys.exit("%s: it has plans with %s %s, not %s: give another --raw" % (args.raw, key, r[key], value))
-    done = {(r["task"], r["camera"], r["episode"]) for r in lines}
+    same = {"model": args.model, "n": args.n, "wanted": args.sampler, "first_seed": args.seed}
+    done = {(r["task"], r["camera"], r["episode"]) for r in kept_lines(args.raw, same)}
     with tempfile.TemporaryDirectory() as folder:
         for i, (clip, text, frames) in enumerate(read_clips(args)):
             if args.clips and i == args.clips:

@@ -9,13 +9,11 @@ estimate (`error_estimate`: the root of the sum of the squares of the steps' sec
 distance to the exact flow: the mean of unipc (order 3) with 100 steps and of DDIM's extrapolation 2 ddim-100 - ddim-50, as
 bench/samplers.py takes it. Beside each plan the one of DDIM on ab2's grid, which is what a fallback at every step gives.
 """
-import argparse
 import math
 import statistics
-import sys
 import tempfile
 
-from plans import add_planning, add_table, append_raw, correlation, kept_plans, plan, read_frames, read_raw, rms, write_table
+from plans import correlation, plan, read_raw, rms, run_plans, study, write_table
 
 STEPS, FORMS, GRID = (6, 8, 10, 12, 16, 20), ("x0", "r"), "s/1.7/1.15"
 
@@ -36,14 +34,8 @@ def measure(args, frame, seed, folder):
 
 
 def run(args):
-    frames = read_frames(args.frames)[:args.first]
-    done = kept_plans(args.raw, {"model": args.model})
     with tempfile.TemporaryDirectory() as folder:
-        for seed in args.seeds:
-            for i, frame in enumerate(frames):
-                if (frame["file"], seed) not in done:
-                    append_raw(args.raw, {"frame": frame["file"], "seed": seed, "model": args.model, "rows": measure(args, frame, seed, folder)})
-                    print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
+        run_plans(args, {"model": args.model}, lambda frame, seed: {"rows": measure(args, frame, seed, folder)})
 
 
 def table(args):
@@ -66,18 +58,5 @@ def table(args):
     write_table(rows, args.out)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run", help="plan, and keep estimates and distances")
-    add_planning(running, [0, 1])
-    running.set_defaults(run=run)
-    tabling = commands.add_parser("table", help="one row per form and number of steps")
-    add_table(tabling)
-    tabling.set_defaults(run=table)
-    args = parser.parse_args()
-    args.run(args)
-
-
 if __name__ == "__main__":
-    main()
+    study(__doc__, [0, 1], run, table)

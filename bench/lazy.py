@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 
-from plans import MODEL, add_planning, add_table, append_raw, deviation, kept_plans, read_frames, read_raw, vipo, write_table
+from plans import MODEL, add_planning, add_table, append_raw, deviation, kept_lines, read_frames, read_raw, vipo, write_table
 
 THRESHOLDS, CHUNKS, GROWTH = (0.5, 1, 2, 4, 11), (6, 10), 1.5
 
@@ -63,8 +63,7 @@ def read_ratios(args):
 
 def run(args):
     frames = read_frames(args.frames)[:args.first]
-    kept_plans(args.raw, {"model": args.model})
-    ratios, known = read_ratios(args), read_raw(args.raw)
+    ratios, known = read_ratios(args), kept_lines(args.raw, {"model": args.model})
     for seed in args.seeds:
         for i, frame in enumerate(frames):
             for chunk in sorted(CHUNKS, reverse=True):

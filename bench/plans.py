@@ -1,6 +1,7 @@
 """What the studies of bench/ share: calls of the command, raw results as JSON lines, tables. Only the standard library, but for
 what takes or gives videos (numpy)."""
 
+import argparse
 import contextlib
 import csv
 import json
@@ -34,14 +35,40 @@ def append_raw(path, line):
         file.write(json.dumps(line) + "\n")
 
 
-def kept_plans(path, same):
-    """Frames and seeds that a run has already; lines whose other keys are not `same` belong to another run: another file."""
+def kept_lines(path, same):
+    """What a run has already; lines whose keys are not `same` belong to another run: another file."""
     lines = read_raw(path)
     for line in lines:
         for key, value in same.items():
             if line.get(key) != value:
                 sys.exit("%s: it has plans with %s %s, not %s: give another --raw" % (path, key, line.get(key), value))
-    return {(line["frame"], line["seed"]) for line in lines}
+    return lines
+
+
+def run_plans(args, same, measure):
+    """Every frame of examples/frames with every seed that args.raw does not have yet: a line of `same` and what measure(frame,
+    seed) gives."""
+    frames = read_frames(args.frames)[:args.first]
+    done = {(line["frame"], line["seed"]) for line in kept_lines(args.raw, same)}
+    for seed in args.seeds:
+        for i, frame in enumerate(frames):
+            if (frame["file"], seed) not in done:
+                append_raw(args.raw, {"frame": frame["file"], "seed": seed, **same, **measure(frame, seed)})
+                print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
+
+
+def study(description, seeds, run, table):
+    """The commands of a study: `run` with the options of planning, `table` with its files."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    running = commands.add_parser("run", help="plan, and keep what is measured")
+    add_planning(running, seeds)
+    running.set_defaults(run=run)
+    tabling = commands.add_parser("table", help="one row per setting")
+    add_table(tabling)
+    tabling.set_defaults(run=table)
+    args = parser.parse_args()
+    args.run(args)
 
 
 def write_table(rows, path):

@@ -17,7 +17,7 @@ import math
 import os
 import sys
 
-from plans import add_planning, add_table, append_raw, deviation, geometric_mean, kept_plans, read_frames, read_raw, vipo, write_table
+from plans import add_planning, add_table, deviation, geometric_mean, read_raw, run_plans, vipo, write_table
 
 UNIPC, DDIM, COARSE = "unipc:100:order=3:grid=uniform", "ddim:100", "ddim:50"
 SUITES = {
@@ -35,19 +35,16 @@ SUITES = {
 
 
 def run(args):
-    frames = read_frames(args.frames)[:args.first]
-    done = kept_plans(args.raw, {"suite": args.suite, "model": args.model})
     samplers = ",".join([DDIM, COARSE] + SUITES[args.suite])
-    for seed in args.seeds:
-        for i, frame in enumerate(frames):
-            if (frame["file"], seed) in done:
-                continue
-            result = vipo(args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
-                          frame["text"], "--seed", seed, "--reference", UNIPC, "--samplers", samplers, "--threads", args.threads)
-            for row, name in zip(result, [UNIPC, DDIM, COARSE] + SUITES[args.suite]):
-                row["request"] = name
-            append_raw(args.raw, {"frame": frame["file"], "seed": seed, "suite": args.suite, "model": args.model, "rows": result})
-            print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
+
+    def measure(frame, seed):
+        result = vipo(args.vipo, "compare", "--model", args.model, "--image", os.path.join(args.frames, frame["file"]), "--text",
+                      frame["text"], "--seed", seed, "--reference", UNIPC, "--samplers", samplers, "--threads", args.threads)
+        for row, name in zip(result, [UNIPC, DDIM, COARSE] + SUITES[args.suite]):
+            row["request"] = name
+        return {"rows": result}
+
+    run_plans(args, {"suite": args.suite, "model": args.model}, measure)
 
 
 def distances(line):

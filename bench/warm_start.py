@@ -12,14 +12,12 @@ each start of warm plans, all by ab2:
               full plan of that observation from F's noise; beside it how far full plans of that observation are apart
   rough       a plan of SIX steps from P's noise, noised again with P's noise: does it come nearer to P?
 """
-import argparse
 import os
-import sys
 import tempfile
 
 import numpy as np
 
-from plans import add_planning, add_table, append_raw, geometric_mean, kept_plans, plan, read_frames, read_raw, rms, write_table
+from plans import geometric_mean, plan, read_raw, rms, run_plans, study, write_table
 
 STARTS, FULL, SIX, OTHER = (19, 29, 40), "ab2:20", "ab2:6", 1000
 
@@ -53,14 +51,8 @@ def measure(args, frame, seed, folder):
 
 
 def run(args):
-    frames = read_frames(args.frames)[:args.first]
-    done = kept_plans(args.raw, {"model": args.model})
     with tempfile.TemporaryDirectory() as folder:
-        for seed in args.seeds:
-            for i, frame in enumerate(frames):
-                if (frame["file"], seed) not in done:
-                    append_raw(args.raw, {"frame": frame["file"], "seed": seed, "model": args.model, **measure(args, frame, seed, folder)})
-                    print("seed %d, frame %d of %d" % (seed, i + 1, len(frames)), file=sys.stderr)
+        run_plans(args, {"model": args.model}, lambda frame, seed: measure(args, frame, seed, folder))
 
 
 def table(args):
@@ -76,18 +68,5 @@ def table(args):
     write_table(rows, args.out)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    running = commands.add_parser("run", help="plan, and keep the distances")
-    add_planning(running, [0])
-    running.set_defaults(run=run)
-    tabling = commands.add_parser("table", help="one row per start")
-    add_table(tabling)
-    tabling.set_defaults(run=table)
-    args = parser.parse_args()
-    args.run(args)
-
-
 if __name__ == "__main__":
-    main()
+    study(__doc__, [0], run, table)
