@@ -24,12 +24,12 @@ import numpy as np
 from plans import MODEL, ROOT, VIPO, append_raw, kept_lines, read_raw, vipo, write_table
 
 sys.path.insert(0, ROOT)
+from train.avdc.diffusion import Schedule  # noqa: E402
 from train.dataset import View, open_dataset  # noqa: E402
 from train.measures import moving  # noqa: E402
 from train.model import Model  # noqa: E402
 
 TIMES = (30, 50, 70)
-T = 100
 
 
 def read_clips(args):
@@ -42,13 +42,6 @@ def read_clips(args):
     held.sort(key=lambda c: ((tasks.index(c.task) + cameras.index(c.camera) + c.seed) % 6, c.task, c.camera, c.seed))
     for clip in held:
         yield clip, dataset.corpus.texts[clip.task][0], view.take(dataset, clip).astype(np.float32) / 255
-
-
-def cosine_schedule():
-    t = np.linspace(0, T, T + 1) / T
-    bar = np.cos((t + 0.008) / 1.008 * np.pi / 2) ** 2
-    bar /= bar[0]
-    return np.cumprod(1 - np.clip(1 - bar[1:] / bar[:-1], 0, 0.999))
 
 
 def rms(a):
@@ -70,10 +63,10 @@ def measure(args, folder, clip, text, frames, seed):
               "rms_moved": [rms((p - truth)[moved]) for p in plans], "rms_of_mean": rms(plans.mean(axis=0) - truth),
               "copy": rms(2 * np.broadcast_to(cond, truth.shape) - 1 - truth),
               "between": [[rms(a - b) for b in plans] for a in plans], "v_error": {}}
-    alpha_bar = cosine_schedule()
+    schedule = Schedule()
     for t in TIMES:
         noise = np.random.default_rng([9, t]).standard_normal(truth.shape)  # the same for all plans and clips
-        a, s = np.sqrt(alpha_bar[t]), np.sqrt(1 - alpha_bar[t])
+        a, s = schedule.signal_noise(t)
         np.save(path["x"], (a * plans + s * noise).astype(np.float32))
         vipo(args.vipo, "denoise", *task, "--x", path["x"], "--t", t, "--out", path["v"])
         error = np.load(path["v"]) - (a * noise - s * plans)

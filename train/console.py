@@ -21,6 +21,14 @@ def run(name: str, main: Callable[[list[str]], None]) -> None:
         sys.exit(1)
 
 
+def use_threads(number: int) -> None:
+    """Of --threads; 0: PyTorch's choice."""
+    if number < 0:
+        raise ValueError(f"--threads {number}: expected 0 or more")
+    if number:
+        torch.set_num_threads(number)
+
+
 def device_named(name: str) -> torch.device:
     """'auto', 'cpu', 'cuda', 'cuda:N'."""
     if name == "auto":

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from . import measures
-from .console import Progress, device_named, run
+from .console import Progress, device_named, run, use_threads
 from .dataset import Clip, Dataset, View, open_dataset
 from .files import write_json, write_png, write_text
 from .model import Model, vipo_plan
@@ -302,11 +302,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if min(options.clips, options.v_clips, options.steering_clips) < 0 or options.clips < 1:
         raise ValueError("--clips: expected at least 1, --v-clips and --steering-clips: 0 or more")
-    if options.threads < 0:
-        raise ValueError(f"--threads {options.threads}: expected 0 or more")
+    use_threads(options.threads)
     check_samplers(options.samplers.split(","), options.vipo)
-    if options.threads:
-        torch.set_num_threads(options.threads)
     model = Model(options.model, device_named(options.device), options.precision == "bf16")
     dataset = open_dataset(options.data, options.cache, quiet=options.quiet)
     Path(options.out).mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from . import tokenizer as tokenizers
 from .avdc.config import UNetConfig
-from .console import Progress, run
+from .console import Progress, run, use_threads
 from .dataset import Corpus, corpus_of, read_index
 from .presets import find
 from .task_path import TaskPath, load_encoder, spread
@@ -161,10 +161,7 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.steps < 1:
         raise ValueError(f"--steps {options.steps}: expected at least 1")
-    if options.threads < 0:
-        raise ValueError(f"--threads {options.threads}: expected 0 or more")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     corpus = corpus_of(read_index(options.data), options.data)
     path, report = new_path(corpus, options.preset, options.encoder, options.steps, options.seed, options.quiet)
     path.save(options.out, report)

@@ -19,11 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from . import state
 from .avdc.diffusion import WEIGHTINGS
-from .console import Progress, device_named, duration, run
+from .console import Progress, device_named, duration, run, use_threads
 from .dataset import Dataset, open_dataset
 from .files import read_json, read_safetensors, write_json, write_text
 from .presets import Preset, Stage, find, parse_stages, stage_at
@@ -77,8 +75,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         raise ValueError("--text: the network of --init knows its own text path: leave one of them out, or say --init-skip task")
     if options.init_skip and not options.init:
         raise ValueError("--init-skip leaves something out of --init, which is missing")
-    if options.threads < 0:
-        raise ValueError(f"--threads {options.threads}: expected 0 or more")
     return options
 
 
@@ -279,8 +275,7 @@ def main(arguments: list[str]) -> None:
     preset = find(options.preset)
     settings = settings_of(options, preset)
     device = device_named(options.device)
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    use_threads(options.threads)
 
     def log(text: str) -> None:
         if not options.quiet:
