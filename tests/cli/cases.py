@@ -339,11 +339,22 @@ def _(run):
         expect(code == -signal.SIGPIPE and err == "", "%s: exit status %d, stderr %r", line, code, err[:300])
 
 
+def wrote_something(run):
+    """Whether a file of the run's folder holds bytes. The command may remove or rename one between the listing and the look at it."""
+    for name in run.files():
+        try:
+            if os.path.getsize(run.path(name)) > 0:
+                return True
+        except FileNotFoundError:
+            pass
+    return False
+
+
 def interrupt(run, line, signals):
     """Starts a long command, sends the signals once its trace shows that it is at work."""
     process = run.start(line + " --trace t.jsonl")
     deadline = time.monotonic() + 120
-    while not any(os.path.getsize(run.path(name)) > 0 for name in run.files()):
+    while not wrote_something(run):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             raise Failed("ended or hung before it could be interrupted: %s" % run.finish(process)[2])
