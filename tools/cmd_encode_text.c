@@ -65,6 +65,7 @@ static vipo_status encode(tool *t, const encode_options *options, vipo_array *fe
     vipo_model_options model_options;
     vipo_planner_options planner_options;
     vipo_model_default_options(&model_options);
+    model_options.threads = t->common->threads;
     vipo_planner_default_options(&planner_options);
     model_options.compute = options->compute;
     planner_options.threads = t->common->threads;

@@ -78,6 +78,7 @@ static vipo_status open_planner(tool *t, session *s, const input_options *inputs
     model_options.half_weights = inputs->half_weights;
     model_options.parts = texts ? VIPO_MODEL_UNET | VIPO_MODEL_TEXT : VIPO_MODEL_UNET;
     model_options.callbacks = &callbacks;
+    model_options.threads = t->common->threads;
     const double start = clock_seconds();
     vipo_status status = vipo_model_open(&s->model, inputs->model, &model_options, error);
     if (status != VIPO_OK) return status;

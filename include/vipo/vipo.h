@@ -149,6 +149,8 @@ typedef struct vipo_model_options {
     bool
         half_weights; /* keep the 3x3 weights of maps of at most 256 pixels as binary16, which halves their memory;
                           a network step then differs by 1e-4 to 1e-3 (relative L2). "ref" takes no notice. */
+    int threads; /* that arrange the weights while opening; 0: all cores. Neither the model nor the choice of methods, which
+                    is measured with all cores, depends on it. */
 } vipo_model_options;
 
 /* Calibration of draft-target-lazy on one model: how far its estimated distances are from the true ones. Kept in the

@@ -408,7 +408,9 @@ vipo_status vipo_evaluation_init(vipo_evaluation *out, const vipo_eval_options *
 vipo_status vipo_evaluation_open_model(vipo_evaluation *e, vipo_error *error)
 {
     if (e->plan != VIPO_PLAN_MODEL) return VIPO_OK;
-    VIPO_TRY(vipo_model_open(&e->model, e->options.model, &e->options.model_options, error));
+    vipo_model_options options = e->options.model_options;
+    options.threads = e->workers * e->threads; /* no episode runs yet */
+    VIPO_TRY(vipo_model_open(&e->model, e->options.model, &options, error));
     return vipo_model_need_text(e->model, error);
 }
 

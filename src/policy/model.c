@@ -96,7 +96,7 @@ static vipo_status load_unet(vipo_model *model, const vipo_model_options *option
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
     vipo_status status = vipo_safetensors_reader_open(&reader, file, find_prefix(file), error);
     if (status != VIPO_OK) goto done;
-    VIPO_TRY_GOTO(vipo_model_choose_methods(model, options, packer->pool, error), done);
+    VIPO_TRY_GOTO(vipo_model_choose_methods(model, options, error), done);
     packer->choices = &model->choices;
     model->unet = calloc(1, sizeof *model->unet);
     if (!model->unet) {
@@ -168,6 +168,12 @@ void vipo_model_default_options(vipo_model_options *options)
     *options = (vipo_model_options){.parts = VIPO_MODEL_UNET | VIPO_MODEL_TEXT};
 }
 
+vipo_status vipo_model_open_pool(vipo_pool **out, int threads, vipo_error *error)
+{
+    const vipo_status status = vipo_pool_open(out, threads, error);
+    return status != VIPO_OK && threads == 0 ? vipo_pool_open(out, 1, error) : status;
+}
+
 static void fill_info(vipo_model_info *out, const char *folder, const vipo_config *config,
                       const vipo_preprocess_steps *preprocess);
 static vipo_status fill_files(vipo_model_info *out, const char *folder, const vipo_config *config,
@@ -187,8 +193,7 @@ static vipo_status open_parts(vipo_model *model, const vipo_model_options *optio
     if (fill_files(&model->info, model->folder, &model->config, NULL) != VIPO_OK)
         model->info.has_text_encoder = has_text;
     vipo_packer packer = {.ops = model->ops, .half_weights = options->half_weights};
-    /* Where a process may not have a thread for each core, one does. */
-    if (vipo_pool_open(&packer.pool, 0, error) != VIPO_OK) VIPO_TRY(vipo_pool_open(&packer.pool, 1, error));
+    VIPO_TRY(vipo_model_open_pool(&packer.pool, options->threads, error));
     vipo_status status = VIPO_OK;
     if ((options->parts & VIPO_MODEL_TEXT) && has_text)
         status = load_text(model, &packer, options->callbacks, error);

@@ -31,8 +31,11 @@ vipo_status vipo_model_path(char path[VIPO_PATH_ROOM], const char *folder, const
 vipo_status vipo_model_read_config(const char *folder, vipo_config *config, vipo_preprocess_steps *preprocess,
                                    vipo_error *error);
 
+/* Threads that open a model. 0: all cores, or one where the process may not have as many. */
+vipo_status vipo_model_open_pool(vipo_pool **out, int threads, vipo_error *error);
+
 /* Chooses the methods of the network that model->config describes, for model->ops. */
-vipo_status vipo_model_choose_methods(vipo_model *model, const vipo_model_options *options, vipo_pool *pool,
+vipo_status vipo_model_choose_methods(vipo_model *model, const vipo_model_options *options,
                                       vipo_error *error);
 
 /* Fails with one line if the model has no text encoder. */

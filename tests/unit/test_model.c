@@ -251,6 +251,53 @@ static void test_loading(void **state)
     }
 }
 
+/* The threads of this process. */
+static int count_threads(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    assert_non_null(f);
+    char line[256];
+    int threads = 0;
+    while (threads == 0 && fgets(line, sizeof line, f)) (void)sscanf(line, "Threads: %d", &threads);
+    fclose(f);
+    assert_true(threads > 0);
+    return threads;
+}
+
+static void most_threads(void *user, const char *what, double done, double total)
+{
+    (void)what, (void)done, (void)total;
+    int *most = user;
+    const int now = count_threads();
+    if (now > *most) *most = now;
+}
+
+static void test_loading_threads(void **state)
+{
+    (void)state;
+    const char *folder = test_tiny_folder("loading-threads");
+    vipo_model_options options;
+    vipo_model_default_options(&options);
+    options.tuning = VIPO_TUNING_OFF;
+    vipo_model *model;
+    vipo_error error = {0};
+    const int before = count_threads();
+    for (options.threads = 1; options.threads <= 5; options.threads += 2) {
+        while (count_threads() > before)
+            usleep(1000); /* those that have ended, not yet gone from the kernel's list */
+        int most = 0;
+        const vipo_callbacks callbacks = {.user = &most, .progress = most_threads};
+        options.callbacks = &callbacks;
+        assert_ok(vipo_model_open(&model, folder, &options, &error), &error);
+        vipo_model_close(&model);
+        assert_int_equal(most - before, options.threads - 1);
+        options.callbacks = NULL;
+    }
+    options.threads = -1;
+    assert_int_equal(vipo_model_open(&model, folder, &options, &error), VIPO_INVALID_ARGUMENT);
+    assert_null(model);
+}
+
 /* ---- folders that are wrong ---------------------------------------------------------------------- */
 
 static void test_missing_files(void **state)
@@ -664,13 +711,21 @@ static void test_list(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_metaworld),      cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_loading),        cmocka_unit_test(test_missing_files),
-        cmocka_unit_test(test_bad_config),     cmocka_unit_test(test_truncated_weights),
-        cmocka_unit_test(test_wrong_tensors),  cmocka_unit_test(test_wrong_text_tensors),
-        cmocka_unit_test(test_other_geometry), cmocka_unit_test(test_no_text_encoder),
-        cmocka_unit_test(test_prefixes),       cmocka_unit_test(test_half_and_single),
-        cmocka_unit_test(test_bfloat),         cmocka_unit_test(test_preprocess),
+        cmocka_unit_test(test_metaworld),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_loading),
+        cmocka_unit_test(test_loading_threads),
+        cmocka_unit_test(test_missing_files),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_truncated_weights),
+        cmocka_unit_test(test_wrong_tensors),
+        cmocka_unit_test(test_wrong_text_tensors),
+        cmocka_unit_test(test_other_geometry),
+        cmocka_unit_test(test_no_text_encoder),
+        cmocka_unit_test(test_prefixes),
+        cmocka_unit_test(test_half_and_single),
+        cmocka_unit_test(test_bfloat),
+        cmocka_unit_test(test_preprocess),
         cmocka_unit_test(test_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
