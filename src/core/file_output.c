@@ -135,12 +135,20 @@ vipo_status vipo_file_output_write(const vipo_file_output *out, const void *byte
     return vipo_fail_write(error, out->path, errno);
 }
 
+/* To the disk, so that a power failure cannot leave the name with nothing behind it. Where that is not known it is not needed. */
+static int store(FILE *stream)
+{
+    const bool known = fsync(fileno(stream)) == 0 || errno == EINVAL || errno == ENOSYS || errno == ENOTSUP;
+    return known ? 0 : errno;
+}
+
 vipo_status vipo_file_output_commit(vipo_file_output *out, vipo_error *error)
 {
     const bool direct = strcmp(out->path, out->temporary) == 0;
     int code = 0;
     /* Of an earlier failed write only the flag is left, and as a rule errno. */
     if (ferror(out->stream) || fflush(out->stream) != 0) code = errno ? errno : EIO;
+    if (!code && !direct) code = store(out->stream);
     if (fclose(out->stream) != 0 && !code) code = errno;
     out->stream = NULL;
     if (!code && !direct && rename(out->temporary, out->path) != 0) code = errno;

@@ -20,7 +20,7 @@ typedef struct vipo_file_output {
 vipo_status vipo_file_output_open(vipo_file_output *out, const char *path, vipo_error *error);
 vipo_status vipo_file_output_write(const vipo_file_output *out, const void *bytes, size_t size,
                                    vipo_error *error);
-/* Flushes, checks for write errors, renames. Releases the struct in every case. */
+/* Flushes, to the disk where there is one, checks for write errors, renames. Releases the struct in every case. */
 vipo_status vipo_file_output_commit(vipo_file_output *out, vipo_error *error);
 /* Removes the temporary file. Accepts a struct that is zeroed or already committed. */
 void vipo_file_output_abandon(vipo_file_output *out);

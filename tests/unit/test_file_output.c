@@ -1,5 +1,6 @@
 /* Atomic output files: all or nothing, whatever goes wrong. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,17 @@
 
 #include "core/file_output.h"
 #include "support/support.h"
+
+/* In the place of the system's: the library's calls end here. */
+static int fsync_code, fsync_calls;
+
+int fsync(int descriptor)
+{
+    (void)descriptor;
+    fsync_calls++;
+    errno = fsync_code;
+    return fsync_code ? -1 : 0;
+}
 
 /* A fresh folder under the temporary one, made the current one of the path helper below. */
 static char folder[512];
@@ -216,6 +228,31 @@ static void test_full_disk(void **state)
     assert_int_equal(access("/dev/full", F_OK), 0);
 }
 
+/* Before a file takes its name it is on the disk; what some network file systems tell only then is an error as any other. */
+static void test_stored_before_named(void **state)
+{
+    (void)state;
+    make_folder("stored");
+    const char *path = in_folder("a.txt");
+    write_now(path, "old");
+    vipo_error error;
+    fsync_calls = 0;
+    fsync_code = EIO;
+    assert_int_equal(vipo_file_write(path, "new", 3, &error), VIPO_IO);
+    assert_non_null(strstr(error.message, "a.txt: cannot write: Input/output error"));
+    assert_content(path, "old");
+    fsync_code = EINVAL; /* a file system without it */
+    assert_ok(vipo_file_write(path, "new", 3, &error), &error);
+    assert_content(path, "new");
+    fsync_code = 0;
+    assert_ok(vipo_file_write(path, "newer", 5, &error), &error);
+    assert_content(path, "newer");
+    assert_int_equal(fsync_calls, 3);
+    assert_ok(vipo_file_write("/dev/null", "new", 3, &error), &error);
+    assert_int_equal(fsync_calls, 3);
+    assert_int_equal(count_entries(), 1);
+}
+
 static void test_modes(void **state)
 {
     (void)state;
@@ -298,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_public_output),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_stored_before_named),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_link),
         cmocka_unit_test(test_descriptor),
