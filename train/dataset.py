@@ -69,6 +69,13 @@ def corpus_of(infos: list[dict[str, Any]], where: str) -> Corpus:
     return Corpus(texts, held_out)
 
 
+def picture_size(folder: str | Path) -> list[int]:
+    """[height, width] of the pictures that were drawn, of which the frames are the middle; AVDC's where the set does not tell."""
+    path = Path(folder) / "collect.json"
+    settings = read_json(path) if path.exists() else {}
+    return [settings.get("picture_height", 240), settings.get("picture_width", 320)]
+
+
 def read_index(folder: str | Path) -> list[dict[str, Any]]:
     """The lines of index.jsonl."""
     path = Path(folder) / "index.jsonl"

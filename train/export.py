@@ -20,7 +20,7 @@ from . import state
 from .avdc.config import to_model_folder
 from .avdc.unet import UNet3D
 from .console import run
-from .dataset import View, corpus_of, open_dataset, read_index
+from .dataset import View, corpus_of, open_dataset, picture_size, read_index
 from .files import read_json, write_json, write_safetensors, write_text
 from .model import Model
 from .presets import Preset, Stage, examples_seen, find
@@ -106,16 +106,13 @@ def export(
     size = size or last_size(kept, content["step"])
     if size % 2 ** (len(preset.unet.channel_mult) - 1) or preset.crop % size:
         raise ValueError(f"--size {size}: expected a divisor of {preset.crop} that the network can halve")
-    collect = Path(data) / "collect.json"
-    settings = read_json(collect) if collect.exists() else {}
-    picture = [settings.get("picture_height", 240), settings.get("picture_width", 320)]
     cameras = kept.get("cameras") or sorted({info["camera"] for info in infos})
     first = [texts[0] for texts in corpus.texts.values()]
     torch_type, type_name = TYPES[dtype]
     info = {
         "name": name,
         "dtype": type_name,
-        "picture": picture,
+        "picture": picture_size(data),
         "rows": "as glReadPixels returns them, never flipped: upright and mirrored left-right (AVDC's convention)",
         "tests": [*first[:3], "Open  the DOOR!!", "turn it 3 times\u2026"],
         "tasks": dict(zip(corpus.tasks, first)),

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from . import console
+from .dataset import picture_size, read_index
 from .policy import config as sizes
 from .policy.export import export, write_check
 from .policy.learn import Settings, Trainer
@@ -87,6 +88,15 @@ def describe(data: Samples) -> dict[str, int]:
     }
 
 
+def seen(folders: list[str]) -> str:
+    """The part of which pictures the network is shown."""
+    parts = []
+    for folder in folders:
+        (height, width), frame = picture_size(folder), read_index(folder)[0]
+        parts.append(f"the middle {frame['width']}x{frame['height']} of {width}x{height}")
+    return " or ".join(dict.fromkeys(parts))
+
+
 def card(facts: dict[str, Any], policy: sizes.PolicyConfig) -> str:
     """README.md of the exported folder."""
     held, kind = facts["held_out"], policy.kind
@@ -96,7 +106,7 @@ def card(facts: dict[str, Any], policy: sizes.PolicyConfig) -> str:
     lines = [
         f"# {facts['name']}: {NAMES[kind]} for Meta-World",
         "",
-        f"From {see} ({policy.image}x{policy.image}, the middle 128x128 of 320x240, rows as glReadPixels gives them), {know}, to the",
+        f"From {see} ({policy.image}x{policy.image}, {facts['seen']}, rows as glReadPixels gives them), {know}, to the",
         f"next {policy.horizon} actions, of which {policy.executed} are executed. {facts['parameters']:,} parameters. "
         "Licence of the weights: MIT.",
         "",
@@ -161,6 +171,7 @@ def main(argv: list[str]) -> None:
     bar.clear()
     last = [line for line in folder.lines() if "held_out" in line][-1]
     facts.update(
+        seen=seen(options.data),
         name=f"metaworld-{ {'gcp': 'goal', 'bc': 'cloning'}[options.kind] }-{policy.image}".replace(" ", ""),
         parameters=sum(p.numel() for p in trainer.average.parameters()),
         steps=trainer.step, batch=settings.batch, lr=settings.lr, seed=settings.seed, labels=settings.labels,

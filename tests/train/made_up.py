@@ -68,6 +68,8 @@ def make(folder, episodes, steps=40, seed=0):
     """Writes the data set: episodes of each task."""
     os.makedirs(os.path.join(folder, "videos"))
     os.makedirs(os.path.join(folder, "episodes"))
+    with open(os.path.join(folder, "collect.json"), "w", encoding="utf-8") as settings:
+        json.dump({"picture_height": 40, "picture_width": 48}, settings)
     rng = np.random.default_rng(seed)
     times = list(range(0, steps + 1, STRIDE))
     with open(os.path.join(folder, "index.jsonl"), "w", encoding="utf-8") as index:

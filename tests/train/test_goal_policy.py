@@ -155,7 +155,9 @@ def check_learning(data, folder, kind, steps):
     with open(os.path.join(run, "policy", "config.json"), encoding="utf-8") as file:
         document = json.load(file)
     assert document["kind"] == kind and document["training"]["held_out"] == last
-    assert "%.3f" % last["action_error"] in bytes_of(os.path.join(run, "policy", "README.md")).decode()
+    card = bytes_of(os.path.join(run, "policy", "README.md")).decode()
+    assert "%.3f" % last["action_error"] in card and "the middle 32x32 of 48x40" in card, card
+    assert document["pictures"].startswith("the middle 32x32 of 48x40 "), document["pictures"]
     return run
 
 

@@ -18,14 +18,15 @@ from .samples import Samples
 
 # What the network was shown, for those who show it something else.
 PICTURES = (
-    "the middle 128x128 of 320x240 (--size, --picture of vipo sim collect), rows as glReadPixels returns them, never flipped; "
-    "means of squares of pixels down to the network's size"
+    "{} (--size, --picture of vipo sim collect), rows as glReadPixels returns them, never flipped; means of squares of pixels "
+    "down to the network's size"
 )
 TYPES = {"f16": torch.float16, "f32": torch.float32}
 
 
 def export(folder: str | Path, policy: Policy, facts: dict[str, Any], card: str, dtype: str = "f16") -> None:
-    """facts: added to config.json as "training"; card: the text of README.md."""
+    """facts: added to config.json as "training", its "seen" tells of which part of which pictures frames are; card: the text of
+    README.md."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.to(TYPES[dtype]) for name, value in policy.state_dict().items()}
@@ -33,7 +34,7 @@ def export(folder: str | Path, policy: Policy, facts: dict[str, Any], card: str,
         if not torch.isfinite(value).all():
             raise ValueError(f"{name} is not finite as {dtype}")
     write_safetensors(folder / "policy.safetensors", tensors)
-    named = {"name": facts.get("name", folder.name), "licence": "MIT", "pictures": PICTURES}
+    named = {"name": facts.get("name", folder.name), "licence": "MIT", "pictures": PICTURES.format(facts["seen"])}
     write_json(folder / "config.json", {**policy.config.document(), **named, "training": facts})
     write_text(folder / "README.md", card)
 
