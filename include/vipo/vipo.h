@@ -366,8 +366,8 @@ typedef struct vipo_request {
     uint64_t seed;
     vipo_rng rng;
     const vipo_array *noise; /* x_T [samples][frames][H][W][3], or NULL: drawn from seed */
-    const vipo_array
-        *step_noise; /* ddpm: [timesteps-1 or timesteps][samples][frames][H][W][3] in order of use, or NULL */
+    const vipo_array *
+        step_noise; /* ddpm only: [timesteps-1 or timesteps][samples][frames][H][W][3] in order of use, or NULL */
     /* Warm start: a plan made before, [samples or 1][frames][H][W][3] as vipo_plan has it ((x+1)/2), or NULL: from pure
      * noise. x0 = 2 warm - 1, moved `executed` frames towards the start (the last frame fills the end), is given the noise
      * of timestep t = from_step, x_t = alpha_t x0 + sigma_t noise, and denoised from there (Meng et al. 2022, SDEdit). */

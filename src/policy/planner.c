@@ -235,6 +235,9 @@ static vipo_status check_request(const vipo_planner *planner, const vipo_request
             (steps != timesteps && steps != timesteps - 1))
             return bad_shape("step noise", leading, r->step_noise, video, 4, error);
         VIPO_TRY(check_finite("step noise", r->step_noise, error));
+        if (strcmp(r->sampler.name, "ddpm") != 0)
+            return vipo_fail(error, VIPO_INVALID_ARGUMENT, "step noise: %s draws none, ddpm alone does",
+                             r->sampler.name);
     }
     if (r->warm) {
         snprintf(leading, sizeof leading, "[%d or 1]", r->samples);

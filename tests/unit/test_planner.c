@@ -161,6 +161,12 @@ static void test_step_noise(void **state)
     /* clipped predictions: the video stays in range */
     for (size_t i = 0; i < VIDEO; i++)
         assert_true(given.video.data[i] >= -1e-6F && given.video.data[i] <= 1 + 1e-6F);
+    /* where none is drawn, none is ignored either */
+    vipo_plan none;
+    vipo_error error = {0};
+    request.sampler.name = "ddim";
+    assert_int_equal(vipo_planner_plan(f->planner, &request, &none, &error), VIPO_INVALID_ARGUMENT);
+    assert_string_equal(error.message, "step noise: ddim draws none, ddpm alone does");
     vipo_plan_free(&drawn);
     vipo_plan_free(&given);
     vipo_array_free(&noise);
