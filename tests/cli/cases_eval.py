@@ -165,13 +165,16 @@ def killed(run):
     line = QUICK + "--seeds 40 -w 2 -o "
     whole = evaluate(run, line + "whole.db")
     kills = attempts = 0
-    numbers = random.Random(5)
+    numbers, longest = random.Random(5), 0.25
     while kills < 20 and attempts < 60:
         attempts += 1
         process = run.start(line + "parts.db", stdout=subprocess.DEVNULL)
-        time.sleep(numbers.uniform(0.02, 0.25 + 0.01 * attempts))
+        time.sleep(numbers.uniform(min(0.02, longest / 2), longest))
         process.kill()
-        kills += process.wait(timeout=60) == -signal.SIGKILL
+        if process.wait(timeout=60) == -signal.SIGKILL:
+            kills, longest = kills + 1, longest + 0.01
+        else:  # it was faster
+            longest /= 2
         process.stderr.close()
         if attempts % 5 == 0 and has_tables(run.path("parts.db")):
             known = {row[:4]: row for row in rows(run.path("whole.db"))}
@@ -219,7 +222,7 @@ def interrupted(run):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         time.sleep(0.3)
-        if os.path.exists(run.path("set.db")) and os.path.exists(run.path("set.db-wal")) and rows(run.path("set.db"), "count(*)")[0][0] > 2:
+        if os.path.exists(run.path("set.db")) and os.path.exists(run.path("set.db-wal")) and has_tables(run.path("set.db")) and rows(run.path("set.db"), "count(*)")[0][0] > 2:
             break
     process.send_signal(signal.SIGINT)
     code, out, err = run.finish(process)

@@ -10,7 +10,7 @@ import threading
 import time
 
 import hostile  # noqa: F401, makes the inputs
-from harness import case, expect, expect_one_line, read_npy, special
+from harness import case, expect, expect_one_line, read_npy, special, wait_until_caught
 
 INPUTS = "-m {model} -i {image} -t 'door open'"
 QUICK = "plan " + INPUTS + " -s ddim -n 1"
@@ -145,7 +145,7 @@ def _(run):
     reader.join()
     expect(code == 0 and len(parts[0]) == 344192, "exit status %d: %s", code, err)
     process = run.start(QUICK + " -vv -o pipe.npy")
-    time.sleep(0.5)
+    wait_until_caught(process)
     while process.poll() is None:  # as soon as it waits, or before
         with open("/proc/%d/stat" % process.pid) as f:
             if f.read().rsplit(")", 1)[1].split()[0] == "S":

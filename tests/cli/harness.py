@@ -10,6 +10,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 import zipfile
 
 CASES = []  # every module cases*.py adds its own
@@ -233,6 +234,16 @@ class Run:
 
     def path(self, name):
         return os.path.join(self.folder, name)
+
+
+def wait_until_caught(process, number=signal.SIGINT):
+    """Until the process has a handler for a signal, which before would end it; or until it ends."""
+    while process.poll() is None:
+        with open("/proc/%d/status" % process.pid) as status:
+            caught, = [int(line.split()[1], 16) for line in status if line.startswith("SigCgt:")]
+        if caught >> (number - 1) & 1:
+            return
+        time.sleep(0.002)
 
 
 def expect(condition, message, *values):

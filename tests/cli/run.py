@@ -50,8 +50,9 @@ def main():
         run = Run(vipo, at, folder)
         try:
             case["check"](run) if "check" in case else check_declared(run, case)
-        except (Failed, OSError, ValueError, KeyError, TypeError) as failure:
+        except Exception as failure:  # whatever a case stumbles over, the others are run
             failures += 1
+            failure = failure if isinstance(failure, (Failed, OSError)) else repr(failure)
             again = "cd $(mktemp -d) && " + shlex.join([vipo] + run.words(case["args"])) if "args" in case else \
                 shlex.join([sys.executable, os.path.abspath(__file__), "--vipo", vipo, "--case", case["name"]])
             print("FAILED %s: %s: %s\n    %s" % (case["group"], case["name"], failure, again), flush=True)

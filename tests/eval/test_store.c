@@ -246,6 +246,8 @@ static void test_killed(void **state)
     vipo_store *store = open_new("killed.db");
     vipo_store_close(&store);
     for (int round = 0; round < 8; round++) {
+        int added_one[2];
+        assert_int_equal(pipe(added_one), 0);
         const pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) {
@@ -256,9 +258,14 @@ static void test_killed(void **state)
             for (int i = 0;; i++) {
                 const vipo_record record = sample(i);
                 if (vipo_store_add(store, &record, &added, &error) != VIPO_OK) _exit(1);
+                if (i == 0 && write(added_one[1], "", 1) != 1) _exit(1);
             }
         }
-        usleep(20000 + 7000 * (unsigned)round);
+        close(added_one[1]);
+        char byte;
+        assert_int_equal(read(added_one[0], &byte, 1), 1);
+        close(added_one[0]);
+        usleep(7000 * (unsigned)round);
         int status;
         kill(child, SIGKILL);
         assert_int_equal(waitpid(child, &status, 0), child);

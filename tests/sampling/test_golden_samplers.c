@@ -56,7 +56,6 @@ static vipo_request request_of(const fixture *f)
     request.cond = &f->cond;
     request.tokens = &f->tokens;
     request.noise = &f->x_start;
-    request.step_noise = &f->step_noise;
     return request;
 }
 
@@ -90,6 +89,7 @@ static void check_classic(fixture *f)
             request.sampler.name = runs[i].sampler;
             request.sampler.steps = runs[i].steps;
             request.sampler.guidance = w;
+            if (strcmp(runs[i].sampler, "ddpm") == 0) request.step_noise = &f->step_noise;
             vipo_plan plan;
             assert_ok(vipo_planner_plan(f->planner, &request, &plan, &error), &error);
             const int steps = runs[i].steps ? runs[i].steps : 100;
