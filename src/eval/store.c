@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#include "core/clock.h"
 #include "core/hash.h"
 
 /* "VIPO": says whose file it is. The version of the tables is user_version. */
@@ -285,6 +287,20 @@ static vipo_status open_to_read(vipo_store *store, vipo_error *error)
     return VIPO_OK;
 }
 
+/* Keeps a log of what is written (https://sqlite.org/wal.html). SQLite does not wait where another process does the same at
+ * this moment, whatever its time-out: each holds the file for reading, and neither could go on. */
+static vipo_status keep_log(const vipo_store *store, vipo_error *error)
+{
+    const struct timespec pause = {.tv_nsec = 10000000};
+    const double end = vipo_clock_seconds() + BUSY_MILLISECONDS / 1000.0;
+    int code;
+    while ((code = sqlite3_exec(store->db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL)) == SQLITE_BUSY &&
+           vipo_clock_seconds() < end)
+        nanosleep(&pause, NULL);
+    if (code != SQLITE_OK) return store_fail(store, "write", error);
+    return run(store, "PRAGMA synchronous = FULL", "write", error);
+}
+
 static vipo_status open_to_write(vipo_store *store, vipo_error *error)
 {
     bool empty;
@@ -292,7 +308,7 @@ static vipo_status open_to_write(vipo_store *store, vipo_error *error)
     if (code != SQLITE_OK) return store_fail(store, "write", error);
     sqlite3_busy_timeout(store->db, BUSY_MILLISECONDS);
     VIPO_TRY(check_owner_now(store, &empty, error));
-    VIPO_TRY(run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL", "write", error));
+    VIPO_TRY(keep_log(store, error));
     return empty ? make_tables(store, error) : VIPO_OK;
 }
 

@@ -281,6 +281,76 @@ static void test_killed(void **state)
     vipo_store_close(&store);
 }
 
+/* Reads a store that others make, fill and close; true if it never fails but for want of one. */
+static bool read_beside(const char *name)
+{
+    for (int i = 0; i < 20; i++) {
+        vipo_store *store;
+        vipo_error error = {0};
+        char digest[VIPO_SETTINGS_HASH];
+        int rows;
+        vipo_status status = vipo_store_open(&store, test_temporary(name), VIPO_STORE_READ, &error);
+        if (status == VIPO_OK) status = vipo_store_digest(store, digest, &rows, &error);
+        vipo_store_close(&store);
+        if (status == VIPO_OK || strstr(error.message, "No such file") ||
+            strstr(error.message, "holds no results"))
+            continue;
+        fprintf(stderr, "%s\n", error.message);
+        return false;
+    }
+    return true;
+}
+
+/* Several processes at one moment make a store that is not there, fill it, and close it; one more reads. */
+static void test_together(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 100, PROCESSES = 3, ROWS = 4 };
+    for (int round = 0; round < ROUNDS; round++) {
+        char name[32];
+        snprintf(name, sizeof name, "together%d.db", round);
+        int start[2];
+        assert_int_equal(pipe(start), 0);
+        for (int i = 0; i <= PROCESSES; i++) {
+            const pid_t child = fork();
+            assert_true(child >= 0);
+            if (child != 0) continue;
+            char byte;
+            close(start[1]);
+            (void)!read(start[0], &byte, 1); /* until the parent has closed its end */
+            if (i == PROCESSES) _exit(!read_beside(name));
+            vipo_store *store;
+            vipo_error error = {0};
+            bool added;
+            vipo_status status = vipo_store_open(&store, test_temporary(name), VIPO_STORE_WRITE, &error);
+            for (int k = 0; k < ROWS && status == VIPO_OK; k++) {
+                const vipo_record record = sample(k);
+                status = vipo_store_add(store, &record, &added, &error);
+            }
+            vipo_store_close(&store);
+            if (status != VIPO_OK) fprintf(stderr, "round %d: %s\n", round, error.message);
+            _exit(status != VIPO_OK);
+        }
+        close(start[0]);
+        close(start[1]);
+        int failed = 0;
+        for (int i = 0; i <= PROCESSES; i++) {
+            int status;
+            assert_true(wait(&status) > 0);
+            failed += !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+        }
+        assert_int_equal(failed, 0);
+        char digest[VIPO_SETTINGS_HASH];
+        int rows;
+        vipo_store *store;
+        vipo_error error = {0};
+        assert_ok(vipo_store_open(&store, test_temporary(name), VIPO_STORE_READ, &error), &error);
+        assert_ok(vipo_store_digest(store, digest, &rows, &error), &error);
+        assert_int_equal(rows, ROWS);
+        vipo_store_close(&store);
+    }
+}
+
 /* A limit on the size of files stands for a full disk. */
 static void test_full(void **state)
 {
@@ -321,7 +391,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rows),        cmocka_unit_test(test_walks),  cmocka_unit_test(test_merge),
-        cmocka_unit_test(test_other_files), cmocka_unit_test(test_killed), cmocka_unit_test(test_full),
+        cmocka_unit_test(test_other_files), cmocka_unit_test(test_killed), cmocka_unit_test(test_together),
+        cmocka_unit_test(test_full),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
