@@ -397,7 +397,7 @@ def _(run):
 def _(run):
     import pty
     controller, terminal = pty.openpty()
-    process = subprocess.Popen([run.vipo] + run.words("plan " + INPUTS + " -s ddim -n 100 --samples 4 -o V.npy"), cwd=run.folder,
+    process = subprocess.Popen([run.vipo] + run.words("plan " + INPUTS + " -s ddim -n 50 -o V.npy"), cwd=run.folder,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=terminal, env=dict(os.environ, TERM="xterm"))
     os.close(terminal)
     shown = b""
