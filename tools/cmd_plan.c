@@ -116,7 +116,7 @@ static const option noise_options[] = {
      .placeholder = "FILE.npy",
      .kind = OPTION_STRING,
      .offset = AT(step_noise),
-     .help = "ddpm: the noise of each step, float32 [steps][samples][frames][H][W][3]"},
+     .help = "ddpm: the noise of each step, float32 [timesteps - 1][samples][frames][H][W][3]"},
     {0},
 };
 static const option warm_options[] = {
