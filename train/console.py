@@ -16,8 +16,12 @@ def run(name: str, main: Callable[[list[str]], None]) -> None:
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, OSError) as problem:
+    except (ValueError, OSError, ImportError) as problem:
         print(f"{name}: {problem}", file=sys.stderr)
+        sys.exit(1)
+    except torch.cuda.OutOfMemoryError as problem:
+        reason = str(problem).split(". ")[0]
+        print(f"{name}: {reason}: a smaller batch, or more passes in train.video's --stages SIZE:STEPSxBATCH/PASSES", file=sys.stderr)
         sys.exit(1)
 
 
@@ -29,16 +33,24 @@ def use_threads(number: int) -> None:
         torch.set_num_threads(number)
 
 
-def device_named(name: str) -> torch.device:
-    """'auto', 'cpu', 'cuda', 'cuda:N'."""
+def device_named(name: str, precision: str = "fp32") -> torch.device:
+    """'auto', 'cpu', 'cuda', 'cuda:N'; for a precision, of which fp32 means all bits, on a GPU too."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"device '{name}' is unknown, expected auto, cpu or cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device '{name}': this PyTorch sees no GPU, expected cpu")
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device '{name}' is unknown, expected auto, cpu or cuda")
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ValueError(f"device '{name}': this PyTorch sees no GPU, expected cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"device '{name}': this PyTorch sees {torch.cuda.device_count()} of them, counted from 0")
+        if precision == "bf16" and not torch.cuda.is_bf16_supported():
+            raise ValueError(f"device '{name}' has no bfloat16: use --precision fp32")
+    torch.backends.cudnn.allow_tf32 = precision != "fp32"
     return device
 
 

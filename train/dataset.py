@@ -20,6 +20,7 @@ from .console import Progress
 from .files import read_json, replacing, write_json
 
 CACHE_FORMAT = 1
+INDEX = ("task", "camera", "seed", "video", "frames", "height", "width")  # of a line
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ def corpus_of(infos: list[dict[str, Any]], where: str) -> Corpus:
     held_out: dict[str, list[str]] = {}
     for info in infos:
         task = info["task"]
+        if "texts" not in info or "held_out_texts" not in info:
+            raise ValueError(f"{where}: a clip of {task} has no texts and held_out_texts")
         own = texts.setdefault(task, info["texts"])
         others = held_out.setdefault(task, info["held_out_texts"])
         if own != info["texts"] or others != info["held_out_texts"]:
@@ -90,6 +93,9 @@ def read_index(folder: str | Path) -> list[dict[str, Any]]:
             infos.append(json.loads(line))
         except ValueError:
             raise ValueError(f"{path}:{number}: not JSON") from None
+        missing = [name for name in INDEX if not isinstance(infos[-1], dict) or name not in infos[-1]]
+        if missing:
+            raise ValueError(f"{path}:{number}: no {', '.join(missing)}")
     sizes = {(info["height"], info["width"]) for info in infos}
     if len(sizes) > 1:
         raise ValueError(f"{path}: clips of {len(sizes)} sizes, expected one")
@@ -126,6 +132,11 @@ class Dataset:
         number = len(self.sources)
         self.sources.extend(other.sources)
         self.clips.extend(replace(clip, source=clip.source + number) for clip in other.clips)
+
+    def fingerprint(self) -> str:
+        """Of which clips there are, in which order, and what is said of them; not of their pixels."""
+        clips = [(clip.source, clip.task, clip.camera, clip.seed, clip.count) for clip in self.clips]
+        return hashlib.sha256(json.dumps([clips, self.corpus.texts, self.corpus.held_out]).encode()).hexdigest()[:16]
 
     def split(self, held_out: int) -> tuple[list[Clip], list[Clip]]:
         """Clips for training, clips for testing: of each task the `held_out` largest seeds of the first source are for
@@ -174,7 +185,9 @@ def open_dataset(
     names = [(info["video"], info["frames"], (folder / info["video"]).stat().st_mtime_ns) for info in infos]
     key = hashlib.sha256(json.dumps([CACHE_FORMAT, names]).encode()).hexdigest()[:16]
     path, note = cache / f"frames-{key}.npy", cache / f"frames-{key}.json"
-    if not note.exists():
+    if not (note.exists() and path.exists()):
+        for left in cache.glob(f".{path.name}.*.part"):  # by a process that was killed
+            left.unlink(missing_ok=True)
         decode_all(folder, infos, path, quiet)
         write_json(note, {"format": CACHE_FORMAT, "clips": len(infos)})
     if read_json(note).get("format") != CACHE_FORMAT:

@@ -27,7 +27,7 @@ import torch
 
 from . import measures
 from .console import Progress, device_named, run, use_threads
-from .dataset import Clip, Dataset, View, open_dataset
+from .dataset import Clip, Dataset, View, open_dataset, read_index
 from .files import write_json, write_png, write_text
 from .model import Model, vipo_plan
 from .perceptual import Perceptual
@@ -276,6 +276,17 @@ def check_samplers(samplers: Sequence[str], vipo: str | None) -> None:
             raise ValueError(f"sampler '{sampler}': expected NAME:STEPS" + (" or NAME" if vipo else ""))
 
 
+def cameras_for(model: Model, data: str) -> list[str] | None:
+    """Those of the data that the model was trained with; None: all."""
+    there = sorted({info["camera"] for info in read_index(data)})
+    known = [camera for camera in there if camera in model.values.get("cameras", there)]
+    if not known:
+        raise ValueError(f"{data}: cameras {', '.join(there)}, the model was trained with {', '.join(model.values['cameras'])}")
+    if known != there:
+        print(f"note: only cameras that the model was trained with: {', '.join(known)}")
+    return known
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m train.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -285,7 +296,7 @@ def main(arguments: list[str]) -> None:
     add("--data", required=True, metavar="DIR", help="folder of `vipo sim collect`")
     add("--out", required=True, metavar="DIR", help="where results go")
     add("--cache", metavar="DIR", help="where decoded videos are kept, default DATA/cache")
-    add("--held-out", type=int, default=2, help="as in the training")
+    add("--held-out", type=int, help="episodes of each task, as in the training (default: what the model's config.json says, or 2)")
     add("--samplers", default="ddim:20", metavar="A,B", help="the first one is used for the steering test")
     add("--vipo", metavar="FILE", help="the command, to plan with in place of PyTorch")
     add("--undo", metavar="DIR", help="folder of `vipo sim collect --undo`, not trained with")
@@ -304,8 +315,13 @@ def main(arguments: list[str]) -> None:
         raise ValueError("--clips: expected at least 1, --v-clips and --steering-clips: 0 or more")
     use_threads(options.threads)
     check_samplers(options.samplers.split(","), options.vipo)
-    model = Model(options.model, device_named(options.device), options.precision == "bf16")
-    dataset = open_dataset(options.data, options.cache, quiet=options.quiet)
+    model = Model(options.model, device_named(options.device, options.precision), options.precision == "bf16")
+    trained = model.values.get("training", {}).get("held_out", 2)
+    if options.held_out is None:
+        options.held_out = trained
+    elif options.held_out > trained:
+        print(f"note: the training held out {trained} episodes of each task; of {options.held_out}, some were trained with")
+    dataset = open_dataset(options.data, options.cache, cameras_for(model, options.data), options.quiet)
     Path(options.out).mkdir(parents=True, exist_ok=True)
     e = Evaluation(model, dataset, options)
     result = evaluate(e, options)

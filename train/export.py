@@ -92,6 +92,8 @@ def export(
     run_folder: str | Path, out: str | Path, data: str | Path, name: str, dtype: str, size: int | None, last: bool, licence: str | None = None
 ) -> None:
     run_folder, out = Path(run_folder), Path(out)
+    if (out / state.NAME).exists():
+        raise ValueError(f"{out}: is the folder of a training, expected another one for the model")
     kept, content = read_json(run_folder / "config.json"), state.load(run_folder)
     preset = find(kept["preset"])
     path = load_encoder(run_folder / "text", preset.unet)
@@ -103,8 +105,8 @@ def export(
                 p.copy_(content["ema"]["values"][parameter_name])
     infos = read_index(data)
     corpus = corpus_of(infos, str(data))
-    size = size or last_size(kept, content["step"])
-    if size % 2 ** (len(preset.unet.channel_mult) - 1) or preset.crop % size:
+    size = last_size(kept, content["step"]) if size is None else size
+    if size < 1 or size % 2 ** (len(preset.unet.channel_mult) - 1) or preset.crop % size:
         raise ValueError(f"--size {size}: expected a divisor of {preset.crop} that the network can halve")
     cameras = kept.get("cameras") or sorted({info["camera"] for info in infos})
     first = [texts[0] for texts in corpus.texts.values()]
@@ -122,6 +124,7 @@ def export(
             "examples": content.get("seen") or examples_seen([Stage(**stage) for stage in kept["stages"]], content["step"]),
             "weighting": kept["weighting"],
             "clips": kept.get("clips", len(infos)),
+            "held_out": kept["held_out"],
             "began_with": Path(kept["init"]).name if kept.get("init") else None,
             "text": read_json(run_folder / "text" / "config.json")["report"],
         },
@@ -134,10 +137,13 @@ def export(
     for tensor_name, value in weights.items():
         if not torch.isfinite(value).all():
             raise ValueError(f"{tensor_name} has values that {type_name} cannot hold: use --dtype f32")
+    for stale in ("config.json", "check.safetensors"):  # of an earlier export: until the end the folder is no model
+        (out / stale).unlink(missing_ok=True)
     write_safetensors(out / "unet.safetensors", weights)
     write_safetensors(out / "text_encoder.safetensors", {k: v.to(torch_type) for k, v in path.encoder.state_dict().items()})
     path.tokenizer.save(out)
-    write_text(out / "README.md", card(values, kept, sum(p.numel() for p in unet.parameters()), last))
+    card_name = "README.new.md" if (out / "README.md").exists() else "README.md"  # an author's is kept
+    write_text(out / card_name, card(values, kept, sum(p.numel() for p in unet.parameters()), last))
     write_json(out / "config.json", values)  # last: with it the folder is a model
 
 
@@ -146,7 +152,8 @@ def write_check(out: Path, data: str | Path, task: str, held_out: int) -> None:
     """check.safetensors, float32 from the folder's weights: cond [3][h][w] in [0,1], the first frame of a held-out clip of
     `task`; ids and text_hidden of the task's first text; noise [3][frames][h][w]; v_t40, the network's output for that noise
     at t = 40; ddim10, ten DDIM steps from it as (x + 1) / 2."""
-    model, dataset = Model(out), open_dataset(data, quiet=True)
+    model = Model(out)
+    dataset = open_dataset(data, cameras=model.values["cameras"], quiet=True)
     clips = [clip for clip in dataset.split(held_out)[1] if clip.task == task]
     if not clips:
         raise ValueError(f"--check {task}: no clip of it is held out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import struct
@@ -35,6 +36,18 @@ def replacing(path: str | Path) -> Iterator[Any]:
         temporary.unlink(missing_ok=True)
 
 
+def only_process(folder: str | Path) -> Any:
+    """A lock that no other process may hold at the same time; let go of with what is returned, or the process."""
+    lock = open(Path(folder) / "lock", "ab")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"{folder}: another training is at work in this folder") from None
+    except OSError:  # a file system without locks
+        pass
+    return lock
+
+
 def write_text(path: str | Path, text: str) -> None:
     with replacing(path) as file:
         file.write(text.encode())
@@ -42,6 +55,34 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+class Patient:
+    """A file whose first failure is kept for later: PyTorch's writer of archives ends the process where it is told of one
+    (1.13), or speaks of positions in it."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.problem = file, None  # type: ignore[var-annotated]
+
+    def write(self, data: Any) -> int:
+        if self.problem is None:
+            try:
+                self.file.write(data)
+            except OSError as problem:
+                self.problem = problem
+        return len(data)
+
+    def flush(self) -> None:
+        pass
+
+
+def write_torch(path: str | Path, content: dict[str, Any]) -> None:
+    """As torch.save has it."""
+    with replacing(path) as file:
+        patient = Patient(file)
+        torch.save(content, patient)
+        if patient.problem is not None:
+            raise OSError(f"{path}: cannot write: {patient.problem.strerror}")
 
 
 def read_json(path: str | Path) -> Any:

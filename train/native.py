@@ -46,7 +46,7 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(build(os.environ.get("CC", "cc"))))
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, RuntimeError, subprocess.CalledProcessError):  # RuntimeError: there is no home
         return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .files import replacing
+from .files import write_torch
 
 FORMAT = 1
 NAME = "checkpoint.pt"
@@ -79,16 +79,17 @@ def save(run: str | Path, content: dict[str, Any]) -> None:
     """Replaces the run's checkpoint; what was there stays until the new one is complete."""
     for left in Path(run).glob(f".{NAME}.*.part"):  # by a process that was killed
         left.unlink(missing_ok=True)
-    with replacing(Path(run) / NAME) as file:
-        torch.save({"format": FORMAT, "random": random_state(), **content}, file)
+    write_torch(Path(run) / NAME, {"format": FORMAT, "random": random_state(), **content})
 
 
-def load(run: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(run: str | Path) -> dict[str, Any]:
+    """On the CPU, wherever it was trained: what takes it over copies it to its own device, and leaves the optimizer's counts of
+    steps here, which on a GPU would be waited for at every step."""
     path = Path(run) / NAME
     if not path.exists():
         raise ValueError(f"{path} is missing, expected a folder of python -m train.video")
     try:
-        content = torch.load(path, map_location=device, **({} if torch.__version__ < "1.14" else {"weights_only": False}))
+        content = torch.load(path, map_location="cpu", **({} if torch.__version__ < "1.14" else {"weights_only": False}))
     except Exception as problem:  # a damaged file raises many kinds
         raise ValueError(f"{path}: {str(problem).splitlines()[0][:200]}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

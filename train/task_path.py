@@ -77,15 +77,19 @@ def encoder_json(path: TaskPath) -> dict[str, Any]:
 
 
 def load_encoder(folder: str | Path, unet: UNetConfig) -> TaskPath:
-    """A folder with config.json, vocab.json, merges.txt and text_encoder.safetensors; the resampler stays random
-    unless there is task_path.safetensors."""
+    """A folder with config.json, vocab.json, merges.txt and text_encoder.safetensors, or one of CLIP as Hugging Face has it
+    (text_config, model.safetensors); the resampler stays random unless there is task_path.safetensors."""
     folder = Path(folder)
-    values = read_json(folder / "config.json")
-    if "text_encoder" not in values:
-        raise ValueError(f"{folder / 'config.json'}: no text_encoder section")
-    path = TaskPath(tokenizers.load(folder), config_from_dict(values["text_encoder"]), unet)
+    values, weights = read_json(folder / "config.json"), folder / "text_encoder.safetensors"
+    section = values.get("text_encoder")
+    if section is None:
+        section = values if values.get("model_type") == "clip_text_model" else values.get("text_config")
+        weights = folder / "model.safetensors"
+    if section is None:
+        raise ValueError(f"{folder / 'config.json'}: no text_encoder section, and no text_config")
+    path = TaskPath(tokenizers.load(folder), config_from_dict(section), unet)
     try:
-        path.encoder.load_published({k: v.float() for k, v in read_safetensors(folder / "text_encoder.safetensors").items()})
+        path.encoder.load_published({k: v.float() for k, v in read_safetensors(weights).items()})
         if (folder / "task_path.safetensors").exists():
             path.resampler.load_state_dict(read_safetensors(folder / "task_path.safetensors"))
     except RuntimeError as problem:

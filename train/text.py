@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
@@ -162,6 +163,9 @@ def main(arguments: list[str]) -> None:
     if options.steps < 1:
         raise ValueError(f"--steps {options.steps}: expected at least 1")
     use_threads(options.threads)
+    for name in ("checkpoint.pt", "unet.safetensors"):
+        if (Path(options.out) / name).exists():
+            raise ValueError(f"{options.out}: has a {name}, expected a folder of its own for the text path")
     corpus = corpus_of(read_index(options.data), options.data)
     path, report = new_path(corpus, options.preset, options.encoder, options.steps, options.seed, options.quiet)
     path.save(options.out, report)

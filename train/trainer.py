@@ -277,6 +277,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "clips": len(self.dataset.clips),
             "frames": self.dataset.total,
+            "data": self.dataset.fingerprint(),
         }
 
     def restore(self, content: dict[str, Any]) -> None:
@@ -286,6 +287,8 @@ class Trainer:
                 f"the training began with {content['clips']} clips of {content['frames']} frames, "
                 f"the data has {now[0]} of {now[1]}: expected the same data"
             )
+        if content.get("data", self.dataset.fingerprint()) != self.dataset.fingerprint():
+            raise ValueError("the training began with other clips or texts, though with as many: expected the same data, in the same order")
         try:
             self.unet.load_state_dict(content["unet"])
             self.ema.load_state_dict(content["ema"])

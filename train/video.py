@@ -23,7 +23,7 @@ from . import state
 from .avdc.diffusion import WEIGHTINGS
 from .console import Progress, device_named, duration, run, use_threads
 from .dataset import Dataset, open_dataset
-from .files import read_json, read_safetensors, write_json, write_text
+from .files import only_process, read_json, read_safetensors, write_json, write_text
 from .presets import Preset, Stage, find, parse_stages, stage_at
 from .task_path import TaskPath, load_encoder, load_of_model
 from .text import new_path, report_on
@@ -106,8 +106,12 @@ def settings_of(options: argparse.Namespace, preset: Preset) -> Settings:
     for name, value in at_least_0.items():
         if value < 0:
             raise ValueError(f"{name} {value}: expected 0 or more")
+    if options.seed >= 2**63:
+        raise ValueError(f"--seed {options.seed}: expected less than 2^63")
     if not 0 < lr < 1:
         raise ValueError(f"--lr {lr}: expected more than 0, less than 1")
+    if options.minutes is not None and options.minutes <= 0:
+        raise ValueError(f"--minutes {options.minutes}: expected more than 0")
     if options.log_every < 1 or options.text_steps < 1:
         raise ValueError("--log-every, --text-steps: expected at least 1")
     stages = parse_stages(options.stages) if options.stages else preset.stages
@@ -175,7 +179,7 @@ def as_json(settings: Settings) -> dict[str, Any]:
 class Metrics:
     """metrics.jsonl, and TensorBoard's files if that is installed; both without what a lost stretch had written."""
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, log: Any) -> None:
         path = folder / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines(True) if path.exists() else []
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
@@ -186,8 +190,10 @@ class Metrics:
             from torch.utils.tensorboard import SummaryWriter
 
             self.board: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
-        except ImportError:
+        except Exception as problem:  # one that does not fit this NumPy or protobuf fails in many ways; it is optional
             self.board = None
+            if not isinstance(problem, ImportError):
+                log(f"note: without TensorBoard: {str(problem).splitlines()[0][:200] if str(problem) else type(problem).__name__}")
 
     def add(self, values: dict[str, Any]) -> None:
         self.file.write(json.dumps(values) + "\n")
@@ -219,13 +225,15 @@ def note_of(stage: Stage, means: dict[str, float], rate: float) -> str:
     return f"{stage.size} px  loss {means['loss']:.4f}  v_mse {means['v_mse']:.4f}  {rate:.2f} examples/s"
 
 
-def train_loop(trainer: Trainer, options: argparse.Namespace, log: Any) -> None:
+def train_loop(trainer: Trainer, options: argparse.Namespace, log: Any, under_way: dict[str, Any]) -> None:
+    """under_way: of a training that goes on, the sums and count of the line of metrics.jsonl that it was stopped in."""
     folder, stop, begun = Path(options.out), Stop(), time.monotonic()
-    metrics, progress = Metrics(folder, trainer.step), Progress(trainer.total_steps, trainer.step, options.quiet)
-    saved, sums, count, spent, examples = begun, {}, 0, 0.0, 0  # type: ignore[var-annotated]
+    metrics, progress = Metrics(folder, trainer.step, log), Progress(trainer.total_steps, trainer.step, options.quiet)
+    saved, spent, examples = begun, 0.0, 0
+    sums, count = dict(under_way.get("sums", {})), under_way.get("count", 0)
 
     def checkpoint() -> None:
-        state.save(folder, trainer.content())
+        state.save(folder, {**trainer.content(), "line": {"sums": sums, "count": count}})
 
     try:
         while trainer.step < trainer.total_steps and not stop.asked:
@@ -274,7 +282,7 @@ def main(arguments: list[str]) -> None:
     options = parse(arguments)
     preset = find(options.preset)
     settings = settings_of(options, preset)
-    device = device_named(options.device)
+    device = device_named(options.device, options.precision)
     use_threads(options.threads)
 
     def log(text: str) -> None:
@@ -285,6 +293,8 @@ def main(arguments: list[str]) -> None:
     config, begins = folder / "config.json", not (folder / state.NAME).exists()
     now = {"preset": options.preset, **{name: getattr(options, name) for name in BEGINS_WITH}, **as_json(settings)}
     kept = {} if begins else read_json(config)
+    if begins and config.exists() and "preset" not in read_json(config):
+        raise ValueError(f"{folder}: holds something else than a training, a model perhaps: use another --out")
     same_training(now, kept, config, log)
     cameras = options.cameras.split(",") if options.cameras else None
     dataset = open_dataset(options.data, options.cache, cameras, options.quiet)
@@ -292,9 +302,13 @@ def main(arguments: list[str]) -> None:
         dataset.add(open_dataset(more, options.cache, cameras, options.quiet), more)
     check_sizes(preset, settings, dataset)
     folder.mkdir(parents=True, exist_ok=True)
+    alone = only_process(folder)  # noqa: F841, held until the end
     trainer = Trainer(preset, settings, dataset, text_path(options, preset, dataset, begins, log), device, options.compile)
+    under_way: dict[str, Any] = {}
     if not begins:
-        trainer.restore(state.load(folder, device))
+        content = state.load(folder)
+        trainer.restore(content)
+        under_way = content.get("line", {})
     elif options.init:
         trainer.start_from(options.init, options.init_skip == "task")
     cameras_used = sorted({clip.camera for clip in dataset.clips})
@@ -305,7 +319,7 @@ def main(arguments: list[str]) -> None:
         f"{'beginning' if begins else 'going on'} at step {trainer.step} of {trainer.total_steps}: {parameters / 1e6:.2f} M parameters, "
         f"{len(trainer.train_clips)} clips to train with, {len(trainer.test_clips)} held out, {device}, {settings.precision}"
     )
-    train_loop(trainer, options, log)
+    train_loop(trainer, options, log, under_way)
 
 
 if __name__ == "__main__":

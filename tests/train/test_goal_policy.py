@@ -199,9 +199,8 @@ def check_resumed(data, folder):
         file.write(b"other")
     done = train(*words, "--out", run)
     assert done.returncode == 0 and "goes on at step" in done.stdout, done
-    # the line after the stop is of fewer losses
-    here, there = ([line for line in log_of(path) if not stopped < line["step"] <= stopped + 10] for path in (run, whole))
-    assert here == there and len(here) >= 4, (here, there)
+    here, there = log_of(run), log_of(whole)
+    assert here == there and len(here) >= 5, (here, there)
     name = os.path.join("policy", "policy.safetensors")
     assert bytes_of(os.path.join(run, name)) == bytes_of(os.path.join(whole, name))
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -204,8 +205,8 @@ def lines_of(run):
 
 
 def train_interrupted(arguments, run, stops):
-    """The training as its own process: killed, then asked to end twice, each some steps after it began or went on;
-    -> steps that it did in all. On a busy machine it may do more before the signal comes, or even all."""
+    """The training as its own process: killed, then asked to end twice, each some lines after it began or went on;
+    -> the last step with a line. On a busy machine it may do more before the signal comes, or even all."""
     command = [sys.executable, "-B", "-m", "train.video", *arguments, "--out", run]
     for at, number in zip(stops, (signal.SIGKILL, signal.SIGTERM, signal.SIGTERM)):
         before = len(lines_of(run))
@@ -214,28 +215,39 @@ def train_interrupted(arguments, run, stops):
             time.sleep(0.02)
         process.send_signal(number)
         assert process.wait() in ((-number,) if number == signal.SIGKILL else (0,)), "status %d, lines %d" % (process.returncode, len(lines_of(run)))
-    return len(lines_of(run))
+    return lines_of(run)[-1]["step"]
+
+
+def bytes_in(folder):
+    """{name: content} of the files that lie in a folder, but for a training's lock."""
+    found = {}
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path) and name != "lock":
+            with open(path, "rb") as file:
+                found[name] = file.read()
+    return found
 
 
 def check_training(folder, data):
     stages, steps = "8:30x4,16:10x2/2,8:120x4,16:40x2/2", 200
-    arguments = ["--data", data, "--preset", "tiny", "--held-out", "1", "--log-every", "1", "--validate-every", "20", "--precision", "fp32",
+    arguments = ["--data", data, "--preset", "tiny", "--held-out", "1", "--log-every", "3", "--validate-every", "20", "--precision", "fp32",
                  "--text-steps", "20", "--threads", "1", "--stages", stages, "--task-lr-scale", "0.02"]
     whole, parts = os.path.join(folder, "whole"), os.path.join(folder, "parts")
     with contextlib.redirect_stdout(io.StringIO()):
         video.main([*arguments, "--out", whole])
-    done = train_interrupted([*arguments, "--checkpoint-minutes", "0.005"], parts, (10, 25, 35))
+    done = train_interrupted([*arguments, "--checkpoint-minutes", "0.005"], parts, (4, 9, 12))
     a, b = lines_of(whole), lines_of(parts)
-    assert len(a) == steps and len(b) == done >= 35, (len(a), len(b), done)
+    assert a[-1]["step"] == steps and len(b) >= 12 and done >= 30, (a[-1], len(b), done)
     for x, y in zip(a, b):
         differ = {k: (x[k], y.get(k)) for k in x if k != "examples_per_second" and x[k] != y.get(k)}
         assert not differ, "another training after the interruption: step %d %s" % (x["step"], differ)
-    first, last = (np.mean([line["v_mse"] for line in part]) for part in (a[:10], a[-20:]))
+    first, last = (np.mean([line["v_mse"] for line in part]) for part in ([line for line in a[:5] if "loss" in line], [line for line in a[-8:] if "loss" in line]))
     held_out = [line["held_out_v_mse"] for line in a if "held_out_v_mse" in line]
-    print("%d steps, v error %.3f -> %.3f, held out %.3f -> %.3f" % (len(a), first, last, held_out[0], held_out[-1]))
+    print("%d steps, v error %.3f -> %.3f, held out %.3f -> %.3f" % (steps, first, last, held_out[0], held_out[-1]))
     print("interrupted twice and gone on with: the same numbers over %d steps" % done)
     assert last < 0.5 * first and held_out[-1] < held_out[0]
-    assert all(line["spread"] > 0.8 * a[0]["spread"] for line in a), "the task embeddings collapsed"
+    assert all(line["spread"] > 0.8 * a[0]["spread"] for line in a if "spread" in line), "the task embeddings collapsed"
     report = files.read_json(os.path.join(whole, "text", "config.json"))["report"]
     assert report["training_phrases_right"] == [8, 8] and report["spread"] > 0.2, report
     return whole, arguments
@@ -360,9 +372,83 @@ def check_refusals(folder, data, run, arguments):
     refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--task-weight", "sit=2"], "'sit'", "door-open")
     refused(text.main, ["--data", data, "--preset", "tiny", "--out", run + "3", "--steps", "0"], "--steps 0")
     refused(export.main, ["--run", folder, "--data", data, "--out", run + "3"], "config.json")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--seed", str(2**63)], "--seed", "2^63")
+    refused(video.main, ["--data", data, "--preset", "tiny", "--out", run + "2", "--minutes", "0"], "--minutes", "more than 0")
+    check_folders(folder, data, run, arguments)
+    check_full_disk(folder)
     os.truncate(os.path.join(run, "checkpoint.pt"), 5000)
     refused(video.main, [*arguments, "--out", run], "checkpoint.pt")
     assert not [name for name in os.listdir(run) if name.endswith(".part")]
+
+
+def check_folders(folder, data, run, arguments):
+    """What is in a folder already is not taken for something else, nor written over."""
+    made, kept = os.path.join(folder, "model"), bytes_in(os.path.join(folder, "model"))
+    refused(video.main, [*arguments, "--init", made, "--out", made], "model: holds something else")
+    refused(text.main, ["--data", data, "--preset", "tiny", "--out", made], "unet.safetensors")
+    assert bytes_in(made) == kept
+    kept = bytes_in(run)
+    refused(text.main, ["--data", data, "--preset", "tiny", "--out", run], "checkpoint.pt")
+    refused(export.main, ["--run", run, "--data", data, "--out", run], "is the folder of a training")
+    refused(export.main, ["--run", run, "--data", data, "--out", run + "3", "--size", "-16"], "--size -16")
+    with files.only_process(run):
+        refused(video.main, [*arguments, "--out", run], "another training is at work")
+    other = os.path.join(folder, "other-phrases")  # as many clips and frames, but other texts
+    os.makedirs(other)
+    for name in os.listdir(data):
+        if name != "index.jsonl":
+            os.symlink(os.path.join(data, name), os.path.join(other, name))
+    with open(os.path.join(data, "index.jsonl")) as before, open(os.path.join(other, "index.jsonl"), "w") as after:
+        after.write(before.read().replace("go left", "walk left"))
+    refused(video.main, [*arguments, "--data", other, "--out", run], "other clips or texts")
+    assert bytes_in(run) == kept
+    with open(os.path.join(other, "index.jsonl"), "a") as index:
+        index.write('{"task": "door-open"}\n')
+    refused(video.main, [*arguments, "--data", other, "--out", run], "no camera, seed, video")
+
+    with contextlib.redirect_stdout(io.StringIO()):  # an author's card stays, what it was checked with does not
+        with open(os.path.join(made, "README.md"), "w") as card:
+            card.write("mine")
+        with open(os.path.join(made, "check.safetensors"), "w") as check:
+            check.write("of other weights")
+        export.main(["--run", run, "--data", data, "--out", made])
+    assert bytes_in(made)["README.md"] == b"mine" and "README.new.md" in os.listdir(made) and "check.safetensors" not in os.listdir(made)
+    assert files.read_json(os.path.join(made, "config.json"))["training"]["held_out"] == 1
+
+    clip = os.path.join(folder, "clip")  # the text encoder as CLIP is published
+    os.makedirs(clip)
+    for name in ("vocab.json", "merges.txt"):
+        os.symlink(os.path.join(made, name), os.path.join(clip, name))
+    os.symlink(os.path.join(made, "text_encoder.safetensors"), os.path.join(clip, "model.safetensors"))
+    files.write_json(os.path.join(clip, "config.json"), {"text_config": files.read_json(os.path.join(made, "config.json"))["text_encoder"]})
+    unet = model.Model(made).config
+    one, same = (load_encoder(path, unet).features(["go left"])[0] for path in (made, clip))
+    assert torch.equal(one, same)
+
+    cache = os.path.join(data, "cache")  # an array that was removed to make room is made again
+    for name in os.listdir(cache):
+        if name.endswith(".npy"):
+            os.remove(os.path.join(cache, name))
+    with open(os.path.join(cache, ".%s.1.part" % name.replace(".json", ".npy")), "w"):
+        pass
+    assert dataset.open_dataset(data, quiet=True).total > 0 and not [name for name in os.listdir(cache) if name.endswith(".part")]
+
+
+def check_full_disk(folder):
+    """One line, the old checkpoint, and nothing else."""
+    path, before = os.path.join(folder, "checkpoint.pt"), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    files.write_torch(path, {"step": 1})
+    kept, (soft, hard) = bytes_in(folder), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100000, hard))
+    try:
+        files.write_torch(path, {"step": torch.zeros(100000)})
+        raise AssertionError("written")
+    except OSError as problem:
+        print("full disk: %s" % problem)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert bytes_in(folder) == kept
 
 
 def main():

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..files import replacing
+from ..files import write_torch
 from .config import PolicyConfig
 from .diffusion import add_noise, alphas_cumprod, ddim, target
 from .nets import Policy, scale_vector
@@ -141,6 +141,7 @@ class Trainer:
         self.alphas = alphas_cumprod().to(device)
         self.step = 0
         self.seconds = 0.0
+        self.losses: list[float] = []  # since the last line of the log
 
     def loss(self, policy: Policy, batch: Example, samples: Samples, rng: np.random.Generator, plain: bool) -> Tensor:
         """plain: neither moved nor recoloured."""
@@ -236,13 +237,13 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
+            "losses": self.losses,
         }
-        with replacing(path) as file:
-            torch.save(state, file)
+        write_torch(path, state)
 
     def load(self, path: Path) -> None:
         try:
-            state = torch.load(path, map_location=self.device, weights_only=WEIGHTS_ONLY)
+            state = torch.load(path, map_location="cpu", weights_only=WEIGHTS_ONLY)
             self.policy.load_state_dict(state["policy"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -251,4 +252,4 @@ class Trainer:
         except Exception as problem:  # pickles fail in many ways
             reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
             raise ValueError(f"{path}: not a checkpoint of this run: {reason}") from None
-        self.step, self.seconds = state["step"], state["seconds"]
+        self.step, self.seconds, self.losses = state["step"], state["seconds"], list(state.get("losses", []))

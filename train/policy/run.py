@@ -10,7 +10,7 @@ from typing import Any, Iterator
 
 import numpy as np
 
-from ..files import read_json, write_json, write_text
+from ..files import only_process, read_json, write_json, write_text
 from .learn import Trainer
 
 
@@ -20,6 +20,7 @@ class Run:
     def __init__(self, folder: str | Path, settings: dict[str, Any]) -> None:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.alone = only_process(self.folder)
         self.checkpoint, self.log = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
         path = self.folder / "settings.json"
         if not path.exists():
@@ -77,25 +78,24 @@ class Stop:
 def run(trainer: Trainer, folder: Run, every: int, examine_every: int, save_seconds: float) -> Iterator[dict[str, Any]]:
     """Trains to the last step, or until it is asked to stop; yields a line of the log every `every` steps and wherever
     the held-out part is examined."""
-    losses: list[float] = []
     saved = time.monotonic()
     with Stop() as stop:
         while trainer.step < trainer.settings.steps and not stop.asked:
-            losses.append(trainer.advance())
+            trainer.losses.append(trainer.advance())
             last = trainer.step == trainer.settings.steps
             examined = trainer.step % examine_every == 0 or last
             if trainer.step % every == 0 or examined:
                 line: dict[str, Any] = {
                     "step": trainer.step,
-                    "loss": round(float(np.mean(losses)), 6),
+                    "loss": round(float(np.mean(trainer.losses)), 6),
                     "seconds": round(trainer.seconds, 1),
                 }
-                losses = []
+                trainer.losses = []
                 if examined:
                     line.update(held_out=trainer.examine(1024 if last else 256))
                 folder.note(line)
                 yield line
-            if time.monotonic() - saved > save_seconds and not losses:  # a line's mean begins anew where a run goes on
+            if time.monotonic() - saved > save_seconds:
                 trainer.save(folder.checkpoint)
                 saved = time.monotonic()
         trainer.save(folder.checkpoint)
