@@ -1,4 +1,5 @@
 /* vipo eval: closed-loop episodes of a policy, kept in a store of results. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -428,14 +429,17 @@ static int report(tool *t, const eval_command_options *options, const vipo_eval_
                   const vipo_error *error)
 {
     const int known = r->earlier + r->done;
-    if (error->status == VIPO_CANCELLED && interrupt_signal()) {
+    const int number = interrupt_signal(); /* whatever it made fail */
+    const char *const what =
+        number == SIGBUS ? "a file was cut short while it was being read" : error->message;
+    if (number && number != SIGBUS) {
         tool_fail(t, "interrupted; %d of %d episodes are in %.300s, the same command goes on from there",
                   known, r->episodes, options->out);
-        return 128 + interrupt_signal();
+        return 128 + number;
     }
     if (known)
-        return tool_fail(t, "%s; %d of %d episodes are kept, the same command goes on from there",
-                         error->message, known, r->episodes);
+        return tool_fail(t, "%s; %d of %d episodes are kept, the same command goes on from there", what,
+                         known, r->episodes);
     return tool_library_error(t, error);
 }
 

@@ -1,4 +1,5 @@
 /* vipo sim collect: episodes of the scripted policies as a data set of videos. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,14 +191,17 @@ static int print_results(tool *t, const collect_options *options, const vipo_sim
 static int report(tool *t, const collect_options *options, const vipo_sim_collect_result *r,
                   const vipo_error *error)
 {
-    if (error->status == VIPO_CANCELLED && interrupt_signal()) {
+    const int number = interrupt_signal(); /* whatever it made fail */
+    const char *const what =
+        number == SIGBUS ? "a file was cut short while it was being read" : error->message;
+    if (number && number != SIGBUS) {
         tool_fail(t, "interrupted; %d complete episodes are in %.300s, the same command goes on from there",
                   r->episodes, options->out);
-        return 128 + interrupt_signal();
+        return 128 + number;
     }
     if (r->episodes)
-        return tool_fail(t, "%s; %d complete episodes are kept, the same command goes on from there",
-                         error->message, r->episodes);
+        return tool_fail(t, "%s; %d complete episodes are kept, the same command goes on from there", what,
+                         r->episodes);
     return tool_library_error(t, error);
 }
 

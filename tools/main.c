@@ -22,7 +22,7 @@ static int run_parsed(tool *t, const command *c, void *values)
                                 t->use->arguments.items[c->max_arguments]);
     if (n < c->min_arguments) return tool_usage_error(t, "expected %s", c->usage);
     if (strcmp(t->common->device, "cuda") == 0)
-        return tool_fail(t, "--device cuda: this vipo was not built with CUDA, use --device cpu");
+        return tool_fail(t, "--device cuda: this version of vipo computes on the CPU only, use --device cpu");
     return c->run(t, values);
 }
 

@@ -2,7 +2,7 @@
 
 config.json, unet.safetensors and text_encoder.safetensors in half precision, vocab.json, merges.txt, and README.md, the
 model card. The weights are the running mean's. --check adds check.safetensors: what PyTorch makes of these weights, for others
-to be compared with.
+to be compared with. Where there is a README.md it stays, and the new one is README.new.md.
 """
 
 from __future__ import annotations

@@ -40,6 +40,18 @@ void vipo_temporary_name(char *out, const char *path, int attempt)
     snprintf(out + kept, VIPO_TEMPORARY_ROOM, ".%08lx.tmp", tag & 0xffffffffUL);
 }
 
+bool vipo_is_temporary_name(const char *name)
+{
+    static const char form[] = ".xxxxxxxx.tmp";
+    const size_t n = strlen(name), length = sizeof form - 1;
+    if (n <= length) return false;
+    for (size_t i = 0; i < length; i++) {
+        const char c = name[n - length + i];
+        if (form[i] == 'x' ? !strchr("0123456789abcdef", c) : c != form[i]) return false;
+    }
+    return true;
+}
+
 /* Descriptor that a path such as /dev/stdout or /dev/fd/3 names, -1 if none. Replacing what such a name
  * leads to would lose what else is written there (or the name itself). */
 static int named_descriptor(const char *path)

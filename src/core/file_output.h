@@ -4,6 +4,7 @@
 #ifndef VIPO_CORE_FILE_OUTPUT_H
 #define VIPO_CORE_FILE_OUTPUT_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "core/status.h"
@@ -32,6 +33,8 @@ vipo_status vipo_file_write(const char *path, const void *bytes, size_t size, vi
  * strlen(path) + VIPO_TEMPORARY_ROOM bytes. */
 enum { VIPO_TEMPORARY_ROOM = 32, VIPO_TEMPORARY_ATTEMPTS = 100 };
 void vipo_temporary_name(char *out, const char *path, int attempt);
+/* Is a file's name of that form? */
+bool vipo_is_temporary_name(const char *name);
 
 /* VIPO_IO "path: cannot write: why" */
 vipo_status vipo_fail_write(vipo_error *error, const char *path, int code);

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "core/threads.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -205,4 +206,23 @@ void vipo_pool_run(vipo_pool *pool, int n, void (*task)(void *arg, int i, int th
         spin_pause();
         if (spins % SPINS == 0) sched_yield();
     }
+}
+
+void vipo_condition_init(pthread_cond_t *condition)
+{
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+void vipo_moment_from_now(double seconds, struct timespec *out)
+{
+    clock_gettime(CLOCK_MONOTONIC, out);
+    const double whole = floor(seconds);
+    out->tv_sec += (time_t)whole;
+    out->tv_nsec += (long)((seconds - whole) * 1e9);
+    out->tv_sec += out->tv_nsec / 1000000000;
+    out->tv_nsec %= 1000000000;
 }

@@ -4,6 +4,9 @@
 #ifndef VIPO_CORE_THREADS_H
 #define VIPO_CORE_THREADS_H
 
+#include <pthread.h>
+#include <time.h>
+
 #include "core/status.h"
 
 typedef struct vipo_pool vipo_pool;
@@ -17,6 +20,10 @@ int vipo_pool_threads(const vipo_pool *pool);
  * Tasks are handed out in increasing order, one at a time. One caller at a time; not reentrant. pool NULL: the
  * caller does them all. */
 void vipo_pool_run(vipo_pool *pool, int n, void (*task)(void *arg, int i, int thread), void *arg);
+
+/* A condition whose timed waits follow a clock that only goes forward, and the moment some seconds (>= 0) from now. */
+void vipo_condition_init(pthread_cond_t *condition);
+void vipo_moment_from_now(double seconds, struct timespec *out);
 
 /* Number of cores this process may use, >= 1. */
 int vipo_core_count(void);

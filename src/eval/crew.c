@@ -6,6 +6,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/threads.h"
+
 enum { NOTHING = -1 };
 
 typedef struct member {
@@ -96,7 +98,7 @@ vipo_status vipo_crew_open(vipo_crew **out, const vipo_evaluation *evaluation, v
     crew->n = evaluation->workers;
     crew->stop = (vipo_stop){crew, stop_wanted};
     pthread_mutex_init(&crew->mutex, NULL);
-    pthread_cond_init(&crew->changed, NULL);
+    vipo_condition_init(&crew->changed);
     vipo_status status = VIPO_OK;
     for (int i = 0; i < crew->n && status == VIPO_OK; i++) {
         member *const m = &crew->members[i];
@@ -166,10 +168,7 @@ static bool fetch(vipo_crew *crew, vipo_outcome *out)
 bool vipo_crew_pop(vipo_crew *crew, double seconds, vipo_outcome *out)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)(seconds * 1e9);
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    vipo_moment_from_now(seconds, &until);
     pthread_mutex_lock(&crew->mutex);
     bool found;
     int code = 0;

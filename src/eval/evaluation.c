@@ -152,7 +152,8 @@ static vipo_status choose_plan(vipo_evaluation *e, vipo_error *error)
 }
 
 /* The files that a plan depends on. */
-static vipo_status fingerprint_model(vipo_evaluation *e, vipo_error *error)
+static vipo_status fingerprint_model(const vipo_evaluation *e, char out[VIPO_SETTINGS_HASH],
+                                     vipo_error *error)
 {
     static const char *const files[] = {"config.json", "unet.safetensors", "text_encoder.safetensors",
                                         "vocab.json", "merges.txt"};
@@ -165,7 +166,7 @@ static vipo_status fingerprint_model(vipo_evaluation *e, vipo_error *error)
         hash = vipo_hash64_bytes(hash, files[i], strlen(files[i]) + 1);
         hash = vipo_hash64_bytes(hash, one, strlen(one));
     }
-    snprintf(e->fingerprint, sizeof e->fingerprint, "%016llx", (unsigned long long)hash);
+    snprintf(out, VIPO_SETTINGS_HASH, "%016llx", (unsigned long long)hash);
     return VIPO_OK;
 }
 
@@ -397,7 +398,7 @@ vipo_status vipo_evaluation_init(vipo_evaluation *out, const vipo_eval_options *
     /* without plans too: a policy that looks at pictures sees the part that a plan would show */
     const char *const frames_of = out->plan != VIPO_PLAN_NONE ? options->model : NULL;
     VIPO_TRY(vipo_frame_format_init(&out->format, frames_of, options->plan_frames, error));
-    if (out->plan == VIPO_PLAN_MODEL) VIPO_TRY(fingerprint_model(out, error));
+    if (out->plan == VIPO_PLAN_MODEL) VIPO_TRY(fingerprint_model(out, out->fingerprint, error));
     VIPO_TRY(make_variants(out, error));
     const double jobs = (double)out->n_tasks * options->seeds * out->n_cameras * out->n_variants;
     if (jobs > 1e8) return vipo_fail(error, VIPO_INVALID_ARGUMENT, "%.0f episodes are too many", jobs);
@@ -410,7 +411,13 @@ vipo_status vipo_evaluation_open_model(vipo_evaluation *e, vipo_error *error)
     if (e->plan != VIPO_PLAN_MODEL) return VIPO_OK;
     vipo_model_options options = e->options.model_options;
     options.threads = e->workers * e->threads; /* no episode runs yet */
+    if (!options.callbacks) options.callbacks = &e->options.callbacks;
     VIPO_TRY(vipo_model_open(&e->model, e->options.model, &options, error));
+    char now[VIPO_SETTINGS_HASH];
+    VIPO_TRY(fingerprint_model(e, now, error));
+    if (strcmp(now, e->fingerprint) != 0)
+        return vipo_fail(error, VIPO_MISMATCH, "%s: has changed since the evaluation began",
+                         e->options.model);
     return vipo_model_need_text(e->model, error);
 }
 

@@ -142,7 +142,9 @@ static vipo_status flow_open(void **out, const void *model, const vipo_predictor
     session->model = model;
     vipo_flow_options options = session->model->flow;
     options.threads = place->threads;
-    const vipo_status status = vipo_flow_open(&session->flow, &options, NULL, error);
+    vipo_status status = vipo_flow_open(&session->flow, &options, NULL, error);
+    if (!status && session->model->weights)
+        status = vipo_fingerprint_check(session->model->weights, session->model->fingerprint, error);
     if (status) flow_close(out);
     return status;
 }

@@ -201,6 +201,7 @@ static vipo_status goal_open(void **out, const void *model, const vipo_predictor
     vipo_status status = set_task(session, place->task, error);
     if (!status)
         status = vipo_goal_policy_open(&session->policy, session->model->folder, &options, NULL, error);
+    if (!status) status = vipo_fingerprint_check(session->model->folder, session->model->fingerprint, error);
     if (status) goal_close(out);
     return status;
 }

@@ -84,7 +84,8 @@ static vipo_status read_store(vipo_report *report, const char *path, vipo_error 
     vipo_store *store;
     reading r = {.report = report, .before = report->n_records, .error = error};
     VIPO_TRY(vipo_store_open(&store, path, VIPO_STORE_READ, error));
-    vipo_status status = vipo_store_each_settings(store, keep_settings, &r, error);
+    vipo_status status = vipo_store_begin_reading(store, error);
+    if (status == VIPO_OK) status = vipo_store_each_settings(store, keep_settings, &r, error);
     if (status == VIPO_OK) status = r.status;
     if (status == VIPO_OK) status = vipo_store_each(store, NULL, keep_record, &r, error);
     if (status == VIPO_OK) status = r.status;

@@ -74,11 +74,13 @@ vipo_status vipo_fingerprint_file(const char *path, char out[VIPO_SETTINGS_HASH]
     return VIPO_OK;
 }
 
-/* A model card may be mended without the model being another one. */
+/* What a policy or a flow network is made of; whatever else lies in its folder (a card, results, logs) may change. */
 static int is_content(const struct dirent *entry)
 {
-    const size_t n = strlen(entry->d_name);
-    return entry->d_name[0] != '.' && !(n >= 3 && strcmp(entry->d_name + n - 3, ".md") == 0);
+    static const char end[] = ".safetensors";
+    const size_t n = strlen(entry->d_name), length = sizeof end - 1;
+    return strcmp(entry->d_name, "config.json") == 0 ||
+           (entry->d_name[0] != '.' && n > length && strcmp(entry->d_name + n - length, end) == 0);
 }
 
 static int by_bytes(const struct dirent **a, const struct dirent **b)
@@ -116,6 +118,15 @@ vipo_status vipo_fingerprint_folder(const char *path, char out[VIPO_SETTINGS_HAS
     free(entries);
     if (status == VIPO_OK) print_hash(hash, out);
     return status;
+}
+
+vipo_status vipo_fingerprint_check(const char *path, const char expected[VIPO_SETTINGS_HASH],
+                                   vipo_error *error)
+{
+    char now[VIPO_SETTINGS_HASH];
+    VIPO_TRY(vipo_fingerprint_folder(path, now, error));
+    if (strcmp(now, expected) == 0) return VIPO_OK;
+    return vipo_fail(error, VIPO_MISMATCH, "%s: has changed since the evaluation began", path);
 }
 
 /* ---- random numbers -------------------------------------------------------------------------------------- */

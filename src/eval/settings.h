@@ -26,6 +26,9 @@ void vipo_settings_hash(const char *json, char out[VIPO_SETTINGS_HASH]);
  * names, without folders, names that begin with a dot, and texts about it (*.md). */
 vipo_status vipo_fingerprint_file(const char *path, char out[VIPO_SETTINGS_HASH], vipo_error *error);
 vipo_status vipo_fingerprint_folder(const char *path, char out[VIPO_SETTINGS_HASH], vipo_error *error);
+/* Of a folder that was read after its fingerprint was taken: is it still the same? */
+vipo_status vipo_fingerprint_check(const char *path, const char expected[VIPO_SETTINGS_HASH],
+                                   vipo_error *error);
 
 /* ---- random numbers of an episode ---- */
 

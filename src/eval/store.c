@@ -516,13 +516,25 @@ vipo_status vipo_store_merge(vipo_store *store, vipo_store *other, vipo_merge_co
     merge_state m = {.store = store, .error = error};
     memset(counts, 0, sizeof *counts);
     VIPO_TRY(run(store, "BEGIN IMMEDIATE", "write", error));
-    vipo_status status = vipo_store_each_settings(other, merge_settings, &m, error);
+    vipo_status status = vipo_store_begin_reading(other, error);
+    if (status == VIPO_OK) status = vipo_store_each_settings(other, merge_settings, &m, error);
     if (status == VIPO_OK) status = m.status;
     if (status == VIPO_OK) status = vipo_store_each(other, NULL, merge_record, &m, error);
     if (status == VIPO_OK) status = m.status;
+    vipo_store_end_reading(other);
     status = finish(store, status, error);
     if (status == VIPO_OK) *counts = m.counts;
     return status;
+}
+
+vipo_status vipo_store_begin_reading(vipo_store *store, vipo_error *error)
+{
+    return run(store, "BEGIN", "read", error);
+}
+
+void vipo_store_end_reading(vipo_store *store)
+{
+    if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
 typedef struct digest_state {

@@ -11,7 +11,7 @@
 
 #include "core/threads.h"
 
-enum { TICK_NANOSECONDS = 100000000 };
+static const double TICK_SECONDS = 0.1;
 
 /* A task's seeds: next is the first that nobody has taken. */
 typedef struct task_state {
@@ -233,10 +233,7 @@ static void wait_for_workers(crew *c)
     while (c->running > 0) {
         struct timespec until;
         double done, total;
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += TICK_NANOSECONDS;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
+        vipo_moment_from_now(TICK_SECONDS, &until);
         pthread_cond_timedwait(&c->changed, &c->mutex, &until);
         measure(c, &done, &total);
         const bool stopping = c->stop;
@@ -330,8 +327,9 @@ vipo_status vipo_sim_collect(const char *folder, const vipo_sim_collect_options 
                              vipo_sim_collect_result *out, vipo_error *error)
 {
     memset(out, 0, sizeof *out);
-    crew c = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    crew c = {.mutex = PTHREAD_MUTEX_INITIALIZER};
     VIPO_TRY(vipo_collection_open(&c.collection, folder, options, error));
+    vipo_condition_init(&c.changed);
     const vipo_status status = collect(&c, out, error);
     free(c.kept.items);
     free(c.skipped.items);

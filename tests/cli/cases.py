@@ -138,8 +138,8 @@ for value in ["-1", "x", "3.5", "''"]:
 for setting in ("--verify", "--no-calibration"):
     case("usage", setting + " with draft-target", "plan " + INPUTS + " -o a.gif -s draft-target " + setting, code=2,
          err=setting + " is a setting of draft-target-lazy only, but the sampler is draft-target")
-case("usage", "no CUDA", "plan " + INPUTS + " -o a.gif --device cuda", code=1, err="not built with CUDA, use --device cpu")
-case("usage", "no CUDA for version either", "version --device cuda", code=1, err="not built with CUDA")
+case("usage", "no CUDA", "plan " + INPUTS + " -o a.gif --device cuda", code=1, err="computes on the CPU only, use --device cpu")
+case("usage", "no CUDA for version either", "version --device cuda", code=1, err="computes on the CPU only")
 
 case("usage", "compare: unknown sampler", "compare " + INPUTS + " --samplers ddim:3,dpm", code=2, err="--samplers: .*dpm: unknown, expected ddpm")
 case("usage", "compare: unknown setting", "compare " + INPUTS + " --samplers ddim:3:chnk=3", code=2, err="'chnk' is no setting")

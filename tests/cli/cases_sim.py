@@ -348,9 +348,11 @@ def collect_without_models(run):
 @special("sim", "collect: another folder")
 def collect_elsewhere(run):
     os.mkdir(os.path.join(run.folder, "set"))
-    with open(os.path.join(run.folder, "set", "notes.txt"), "w") as file:
-        file.write("mine")
-    code, out, err = run.run(COLLECT + "-o set")
-    expect(code == 1, "exit status %d", code)
-    expect_one_line(err, "set: the folder holds other files, expected a new or empty one")
-    expect(os.listdir(os.path.join(run.folder, "set")) == ["notes.txt"], "files were added")
+    for name in ("draft.tmp", "notes.txt"):  # the first one alone, too
+        with open(os.path.join(run.folder, "set", name), "w") as file:
+            file.write("mine")
+        kept = sorted(os.listdir(run.path("set")))
+        code, out, err = run.run(COLLECT + "-o set")
+        expect(code == 1, "exit status %d", code)
+        expect_one_line(err, "set: the folder holds other files, expected a new or empty one")
+        expect(sorted(os.listdir(run.path("set"))) == kept, "files %s", os.listdir(run.path("set")))

@@ -60,7 +60,7 @@ static void test_fingerprints(void **state)
     for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (unsigned char)(i * 7);
     const char *const folder = test_temporary("model");
     assert_int_equal(mkdir(folder, 0777), 0);
-    snprintf(path, sizeof path, "%s/one", folder);
+    snprintf(path, sizeof path, "%s/one.safetensors", folder);
     test_file_write(path, bytes, sizeof bytes);
     assert_ok(vipo_fingerprint_file(path, a, &error), &error);
     for (size_t at = 0; at < sizeof bytes; at += 37) { /* every byte counts */
@@ -80,14 +80,25 @@ static void test_fingerprints(void **state)
     test_file_write(path, "x", 1);
     snprintf(path, sizeof path, "%s/sub", folder);
     assert_int_equal(mkdir(path, 0777), 0);
-    snprintf(path, sizeof path, "%s/README.md", folder);
-    test_file_write(path, "x", 1);
+    static const char *const beside[] = {"README.md", "results.db", "eval.log", "safetensors",
+                                         ".x.safetensors"};
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, beside[i]);
+        test_file_write(path, "x", 1);
+    }
     assert_ok(vipo_fingerprint_folder(folder, b, &error), &error);
     assert_string_equal(a, b);
-    snprintf(path, sizeof path, "%s/two", folder);
-    test_file_write(path, "x", 1);
-    assert_ok(vipo_fingerprint_folder(folder, b, &error), &error);
-    assert_string_not_equal(a, b);
+    assert_ok(vipo_fingerprint_check(folder, a, &error), &error);
+    static const char *const parts[] = {"two.safetensors", "config.json"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, parts[i]);
+        test_file_write(path, "x", 1);
+        assert_int_equal(vipo_fingerprint_check(folder, a, &error), VIPO_MISMATCH);
+        assert_non_null(strstr(error.message, "model: has changed since the evaluation began"));
+        assert_ok(vipo_fingerprint_folder(folder, b, &error), &error);
+        assert_string_not_equal(a, b);
+        memcpy(a, b, sizeof a);
+    }
     assert_int_equal(vipo_fingerprint_folder(test_temporary("nowhere"), b, &error), VIPO_IO);
     assert_non_null(strstr(error.message, "nowhere: No such file"));
 }

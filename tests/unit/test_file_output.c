@@ -228,6 +228,26 @@ static void test_full_disk(void **state)
     assert_int_equal(access("/dev/full", F_OK), 0);
 }
 
+static void test_temporary_names(void **state)
+{
+    (void)state;
+    char name[64];
+    vipo_temporary_name(name, "a.gif", 3);
+    assert_true(vipo_is_temporary_name(name));
+    assert_true(vipo_is_temporary_name("a.00000000.tmp"));
+    static const char *const others[] = {"",
+                                         "a",
+                                         "draft.tmp",
+                                         ".00000000.tmp",
+                                         "a.0000000.tmp",
+                                         "a.0000000G.tmp",
+                                         "a-00000000.tmp",
+                                         "a.00000000.tmq",
+                                         "a.00000000.tmp2"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(vipo_is_temporary_name(others[i]));
+}
+
 /* Before a file takes its name it is on the disk; what some network file systems tell only then is an error as any other. */
 static void test_stored_before_named(void **state)
 {
@@ -335,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_public_output),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_temporary_names),
         cmocka_unit_test(test_stored_before_named),
         cmocka_unit_test(test_modes),
         cmocka_unit_test(test_link),

@@ -1,9 +1,11 @@
 /* The thread pool hands out every task exactly once, and results do not depend on the number of threads. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "core/threads.h"
 #include "support/support.h"
 
@@ -105,10 +107,34 @@ static void test_open_and_close(void **state)
     assert_null(pool);
 }
 
+/* A timed wait ends when it should, whatever fraction of a second that is. */
+static void test_timed_wait(void **state)
+{
+    (void)state;
+    pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t condition;
+    vipo_condition_init(&condition);
+    pthread_mutex_lock(&mutex);
+    static const double waits[] = {0, 0.002, 0.05, 1.01};
+    for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
+        const double start = vipo_clock_seconds();
+        struct timespec until;
+        vipo_moment_from_now(waits[i], &until);
+        assert_true(until.tv_nsec >= 0 && until.tv_nsec < 1000000000);
+        int code;
+        while ((code = pthread_cond_timedwait(&condition, &mutex, &until)) == 0) {
+        }
+        assert_int_equal(code, ETIMEDOUT);
+        assert_true(vipo_clock_seconds() - start >= waits[i] - 1e-6);
+    }
+    pthread_mutex_unlock(&mutex);
+    pthread_cond_destroy(&condition);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_task_once),
-                                       cmocka_unit_test(test_same_sums),
-                                       cmocka_unit_test(test_open_and_close)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_task_once), cmocka_unit_test(test_same_sums),
+        cmocka_unit_test(test_open_and_close), cmocka_unit_test(test_timed_wait)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
