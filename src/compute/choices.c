@@ -168,12 +168,13 @@ static vipo_status measure_and_store(const vipo_choices *choices, const vipo_cho
 {
     vipo_error why = {0};
     vipo_choices_free(stored);
+    /* First, for a network file system then looks at the folder anew, too. */
+    vipo_status status = vipo_output_check(file->path, &why);
     VIPO_TRY(load(file, how, VIPO_LOG_WARNING, stored, error));
     const int missing = count_missing(choices, how->ops, stored);
     *done = missing == 0;
     if (*done) return VIPO_OK;
     const double start = vipo_clock_seconds();
-    vipo_status status = vipo_output_check(file->path, &why);
     if (status == VIPO_OK) {
         VIPO_TRY(measure(choices, how, processor, stored, error));
         status = vipo_choice_file_store(file, stored, &why);

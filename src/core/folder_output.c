@@ -97,9 +97,13 @@ vipo_status vipo_folder_output_file(const vipo_folder_output *out, const char *f
 }
 
 /* Moves the files into the existing destination; errno after a failure. */
-static bool move_files(const vipo_folder_output *out, const char *const *stale)
+static bool move_files(const vipo_folder_output *out, const char *const *stale, const char *key)
 {
     char from[PATH_ROOM], to[PATH_ROOM];
+    if (key) {
+        snprintf(to, sizeof to, "%s/%s", out->path, key);
+        if (unlink(to) != 0 && errno != ENOENT) return false;
+    }
     for (; *stale; stale++) {
         snprintf(from, sizeof from, "%s/%s", out->temporary, *stale);
         snprintf(to, sizeof to, "%s/%s", out->path, *stale);
@@ -109,7 +113,7 @@ static bool move_files(const vipo_folder_output *out, const char *const *stale)
     if (!folder) return false;
     bool moved = true;
     for (const struct dirent *entry; moved && (entry = readdir(folder));) {
-        if (is_dot(entry->d_name)) continue;
+        if (is_dot(entry->d_name) || (key && strcmp(entry->d_name, key) == 0)) continue;
         snprintf(from, sizeof from, "%s/%s", out->temporary, entry->d_name);
         snprintf(to, sizeof to, "%s/%s", out->path, entry->d_name);
         moved = rename(from, to) == 0;
@@ -117,12 +121,18 @@ static bool move_files(const vipo_folder_output *out, const char *const *stale)
     const int code = errno;
     closedir(folder);
     errno = code;
+    if (moved && key) {
+        snprintf(from, sizeof from, "%s/%s", out->temporary, key);
+        snprintf(to, sizeof to, "%s/%s", out->path, key);
+        moved = rename(from, to) == 0 || errno == ENOENT;
+    }
     return moved && rmdir(out->temporary) == 0;
 }
 
-vipo_status vipo_folder_output_commit(vipo_folder_output *out, const char *const *stale, vipo_error *error)
+vipo_status vipo_folder_output_commit(vipo_folder_output *out, const char *const *stale, const char *key,
+                                      vipo_error *error)
 {
-    const bool done = out->merge ? move_files(out, stale) : rename(out->temporary, out->path) == 0;
+    const bool done = out->merge ? move_files(out, stale, key) : rename(out->temporary, out->path) == 0;
     const vipo_status status = done ? VIPO_OK : vipo_fail_write(error, out->path, errno);
     if (status == VIPO_OK)
         release(out);

@@ -18,9 +18,11 @@ vipo_status vipo_folder_output_open(vipo_folder_output *out, const char *path, b
 vipo_status vipo_folder_output_file(const vipo_folder_output *out, const char *file, char *path, size_t size,
                                     vipo_error *error);
 /* Puts the folder in its place. In a destination that holds something, files of the same names are replaced one by
- * one, of `stale` (ends with NULL) those that were not written anew are removed, and others stay. Releases the
- * struct in every case. */
-vipo_status vipo_folder_output_commit(vipo_folder_output *out, const char *const *stale, vipo_error *error);
+ * one, of `stale` (ends with NULL) those that were not written anew are removed, and others stay. `key` is a file
+ * without which the folder is nothing, or NULL: it goes first and comes last, so that whatever ends the process in
+ * between leaves no folder that looks whole and is of two minds. Releases the struct in every case. */
+vipo_status vipo_folder_output_commit(vipo_folder_output *out, const char *const *stale, const char *key,
+                                      vipo_error *error);
 /* Removes the temporary folder. Accepts a struct that is zeroed or already committed. */
 void vipo_folder_output_abandon(vipo_folder_output *out);
 

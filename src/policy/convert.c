@@ -326,7 +326,7 @@ static vipo_status convert(conversion *c, const char *folder, vipo_error *error)
     VIPO_TRY(write_model(c, error));
     VIPO_TRY(verify(c, error));
     VIPO_TRY(vipo_check_cancelled(&c->options->callbacks, error));
-    return vipo_folder_output_commit(&c->folder, parts, error);
+    return vipo_folder_output_commit(&c->folder, parts, "config.json", error);
 }
 
 vipo_status vipo_convert(const char *folder, const vipo_convert_options *options, vipo_error *error)

@@ -109,7 +109,7 @@ static vipo_status convert(flow_conversion *c, const char *folder, vipo_error *e
     VIPO_TRY(write_folder(c, error));
     VIPO_TRY(verify(c, error));
     VIPO_TRY(vipo_check_cancelled(&c->options->callbacks, error));
-    return vipo_folder_output_commit(&c->folder, none, error);
+    return vipo_folder_output_commit(&c->folder, none, "config.json", error);
 }
 
 vipo_status vipo_convert_flow(const char *folder, const vipo_convert_options *options, vipo_error *error)

@@ -293,7 +293,7 @@ static vipo_status convert(policy_conversion *c, const char *folder, vipo_error 
     VIPO_TRY(write_config(c, error));
     VIPO_TRY(verify(c, error));
     VIPO_TRY(vipo_check_cancelled(&o->callbacks, error));
-    return vipo_folder_output_commit(&c->folder, none, error);
+    return vipo_folder_output_commit(&c->folder, none, "config.json", error);
 }
 
 vipo_status vipo_convert_policy(const char *folder, const vipo_convert_options *options, vipo_dtype dtype,

@@ -208,7 +208,7 @@ vipo_status vipo_planner_denoise(vipo_planner *planner, const vipo_denoise_reque
         status = d.error.status;
         if (error) *error = d.error;
     }
-    if (status == VIPO_OK) status = vipo_folder_output_commit(&d.folder, none, error);
+    if (status == VIPO_OK) status = vipo_folder_output_commit(&d.folder, none, NULL, error);
     vipo_folder_output_abandon(&d.folder);
     if (status != VIPO_OK) vipo_array_free(v);
     return status;

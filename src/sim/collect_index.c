@@ -122,17 +122,21 @@ static json_t *clip_json(const vipo_collection *c, const vipo_kept_episode *epis
     return clip;
 }
 
-static void write_line(FILE *stream, json_t *value)
+/* False: no memory for it. What cannot be written is found when the file is committed. */
+static bool write_line(FILE *stream, json_t *value)
 {
     char *const text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(12)) : NULL;
+    const bool made = text != NULL;
     if (text) fprintf(stream, "%s\n", text);
     free(text);
     json_decref(value);
+    return made;
 }
 
-static void write_clips(FILE *stream, const vipo_collection *c, const vipo_kept_episode *episode,
+static bool write_clips(FILE *stream, const vipo_collection *c, const vipo_kept_episode *episode,
                         vipo_sim_collect_result *result)
 {
+    bool made = true;
     result->episodes++;
     result->video_bytes += episode->video_bytes;
     for (int camera = 0; camera < c->n_cameras; camera++) {
@@ -140,8 +144,9 @@ static void write_clips(FILE *stream, const vipo_collection *c, const vipo_kept_
         result->clips++;
         result->frames += (size_t)episode->n_frames;
         if (psnr > 0 && (result->worst_psnr <= 0 || psnr < result->worst_psnr)) result->worst_psnr = psnr;
-        write_line(stream, clip_json(c, episode, camera));
+        made = write_line(stream, clip_json(c, episode, camera)) && made;
     }
+    return made;
 }
 
 /* Opens a file of the folder for writing. */
@@ -161,16 +166,27 @@ vipo_status vipo_collection_write_index(const vipo_collection *collection, const
 {
     vipo_file_output output;
     vipo_kept_episode episode;
+    bool made = true;
+    int lost = 0;
     VIPO_TRY(open_output(collection, "index.jsonl", &output, error));
     for (int i = 0; i < n_kept; i++)
         if (vipo_kept_episode_read(collection, kept[i].task, kept[i].seed, &episode))
-            write_clips(output.stream, collection, &episode, result);
+            made = write_clips(output.stream, collection, &episode, result) && made;
+        else
+            lost++;
     VIPO_TRY(vipo_file_output_commit(&output, error));
     VIPO_TRY(open_output(collection, "skipped.jsonl", &output, error));
     result->skipped = n_skipped;
     for (int i = 0; i < n_skipped; i++)
-        write_line(output.stream,
-                   json_pack("{s:s, s:I, s:s}", "task", vipo_sim_task_name(skipped[i].task), "seed",
-                             (json_int_t)skipped[i].seed, "why", "the expert did not succeed"));
-    return vipo_file_output_commit(&output, error);
+        made = write_line(output.stream,
+                          json_pack("{s:s, s:I, s:s}", "task", vipo_sim_task_name(skipped[i].task), "seed",
+                                    (json_int_t)skipped[i].seed, "why", "the expert did not succeed")) &&
+               made;
+    VIPO_TRY(vipo_file_output_commit(&output, error));
+    if (!made) return vipo_fail_memory(error, 1 << 12, "a line of the index");
+    if (lost)
+        return vipo_fail(error, VIPO_IO,
+                         "%s: %d complete episodes could not be read again for the index: repeat the command",
+                         collection->folder, lost);
+    return VIPO_OK;
 }

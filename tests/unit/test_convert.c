@@ -286,6 +286,17 @@ static void test_destinations(void **state)
     assert_int_equal(access(test_in_folder(out, "README.md"), F_OK), 0);
     assert_int_not_equal(access(test_in_folder(out, "vocab.json"), F_OK), 0);
     assert_int_equal(count_leftovers(out), 1);
+    /* by force, failing on the way: what is left is no model, rather than one of old and new parts */
+    unlink(test_in_folder(out, "unet.safetensors"));
+    assert_int_equal(mkdir(test_in_folder(out, "unet.safetensors"), 0777), 0);
+    assert_int_equal(access(test_in_folder(out, "config.json"), F_OK), 0);
+    assert_int_equal(vipo_convert(out, &options, &error), VIPO_IO);
+    assert_int_not_equal(access(test_in_folder(out, "config.json"), F_OK), 0);
+    assert_int_equal(access(test_in_folder(out, "README.md"), F_OK), 0);
+    assert_int_equal(count_leftovers(out), 1);
+    rmdir(test_in_folder(out, "unet.safetensors"));
+    assert_ok(vipo_convert(out, &options, &error), &error);
+    assert_ok(vipo_model_read_info(out, &info, &error), &error);
     /* a file, a folder that is not there, no name */
     char file[600];
     snprintf(file, sizeof file, "%s", test_temporary("a-file"));
