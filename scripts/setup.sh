@@ -15,8 +15,8 @@ libraries="libc6-dev libjansson-dev libpng-dev libjpeg62-turbo-dev libgif-dev li
 simulator_libraries="libegl1 libgl1-mesa-dri libosmesa6 libsqlite3-dev libopenmpi-dev openmpi-bin"
 # `vipo flow --method dis`
 flow_libraries="g++ libopencv-core-dev libopencv-imgproc-dev libopencv-video-dev"
-# train/, tested by tests/sim/test_reader.py and tests/train
-[ "${1:-}" != test ] || simulator_libraries="$simulator_libraries python3-numpy python3-av python3-torch"
+# train/, tested by tests/sim/test_reader.py and tests/train; tests/unit/test_number.c
+[ "${1:-}" != test ] || simulator_libraries="$simulator_libraries python3-numpy python3-av python3-torch locales"
 if [ "${1:-}" = fuzz ]; then
     programs="$programs clang:clang"
     libraries="$libraries libclang-rt-14-dev"

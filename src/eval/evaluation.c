@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/hash.h"
+#include "core/number.h"
 #include "core/threads.h"
 #include "policy/model.h"
 #include "sampling/sampler.h"
@@ -196,7 +197,7 @@ static json_t *sampler_json(const vipo_sampler *sampler, const vipo_sampler_opti
     }
     if (o->guidance > 0) {
         const size_t used = strlen(label);
-        snprintf(label + used, VIPO_SETTINGS_LABEL - used, " w=%g", o->guidance);
+        vipo_snprintf(label + used, VIPO_SETTINGS_LABEL - used, " w=%g", o->guidance);
     }
     return out;
 }

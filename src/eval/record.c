@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/hash.h"
+#include "core/number.h"
 
 #define FIELD(member, its_kind, is_result)                                                                   \
     {                                                                                                        \
@@ -65,7 +66,7 @@ static void print_list(const vipo_record *record, const int *ints, const double 
     for (int i = 0; i < n && used < size; i++) {
         const char *const comma = i ? "," : "";
         const int more = ints ? snprintf(out + used, size - used, "%s%d", comma, ints[i])
-                              : snprintf(out + used, size - used, "%s%.6g", comma, doubles[i]);
+                              : vipo_snprintf(out + used, size - used, "%s%.6g", comma, doubles[i]);
         used += more > 0 ? (size_t)more : 0;
     }
     if (used < size) snprintf(out + used, size - used, "]");
@@ -95,7 +96,7 @@ void vipo_field_print(const vipo_field *field, const vipo_record *record, char *
             snprintf(out, size, "%s", "");
         break;
     case VIPO_FIELD_DOUBLE:
-        snprintf(out, size, "%.17g", *(const double *)at);
+        vipo_snprintf(out, size, "%.17g", *(const double *)at);
         break;
     case VIPO_FIELD_INTS:
         print_list(record, (const int *)at, NULL, out, size);
@@ -115,7 +116,7 @@ bool vipo_field_parse_list(const vipo_field *field, vipo_record *record, const c
         char *end;
         if (i && *next++ != ',') return false;
         if (i == VIPO_RECORD_PLANS) return false;
-        const double value = strtod(next, &end);
+        const double value = vipo_strtod(next, &end);
         if (end == next || !(value >= 0 && value < 1e9)) return false;
         if (field->kind == VIPO_FIELD_INTS)
             ((int *)at)[i] = (int)value;

@@ -7,6 +7,7 @@
 
 #include "core/file_output.h"
 #include "core/hash.h"
+#include "core/number.h"
 #include "eval/store.h"
 
 static const vipo_report_form *const forms[] = {
@@ -174,7 +175,9 @@ static vipo_status make(const vipo_report *report, const vipo_report_form *form,
                         vipo_error *error)
 {
     vipo_text text = {0};
+    const locale_t before = vipo_points_begin();
     const vipo_status status = form->write(report, &text, error);
+    vipo_points_end(before);
     if (status == VIPO_OK) return vipo_text_take(&text, out, error);
     free(text.data);
     *out = NULL;

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
+
 vipo_status vipo_setting_list_parse(vipo_setting_list *out, const char *option, const char *text,
                                     vipo_error *error)
 {
@@ -66,7 +68,7 @@ vipo_status vipo_setting_double(vipo_setting_list *list, const char *key, double
     char expected[96], *end;
     const vipo_setting *const setting = ask(list, key);
     if (!setting) return VIPO_OK;
-    const double value = strtod(shown(setting), &end);
+    const double value = vipo_strtod(shown(setting), &end);
     snprintf(expected, sizeof expected, "a number in %g..%g", min, max);
     if (end == shown(setting) || *end || !isfinite(value) || value < min || value > max)
         return refuse(list, setting, expected, error);

@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/number.h"
+
 #include "sampling/grid.h"
 
 /* What multiplies c in form x0: h at phi' = 0. */
@@ -111,7 +113,7 @@ static void describe(const vipo_sampler_options *options, const vipo_schedule *s
 
 static void describe_rest(const vipo_sampler_options *options, char *text, size_t size)
 {
-    if (options->fallback > 0) snprintf(text, size, " fallback=%g", options->fallback);
+    if (options->fallback > 0) vipo_snprintf(text, size, " fallback=%g", options->fallback);
 }
 
 static const vipo_grid_defaults defaults = {.steps = 12, .kind = VIPO_GRID_S, .p = 1.7, .q = 1.15};

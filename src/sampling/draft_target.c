@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "sampling/sampler.h"
+#include "core/number.h"
 #include "sampling/trace.h"
 
 /* One video on its way. */
@@ -80,7 +81,7 @@ void vipo_draft_target_describe_rest(const vipo_sampler_options *o, char *text, 
     vipo_sampler_default_options(&usual);
     char growth[32] = "";
     if (o->threshold_growth < usual.threshold_growth || o->threshold_growth > usual.threshold_growth)
-        snprintf(growth, sizeof growth, "%+g", o->threshold_growth);
+        vipo_snprintf(growth, sizeof growth, "%+g", o->threshold_growth);
     snprintf(text, size, "%s%s", growth, o->chunk_rule == usual.chunk_rule ? "" : " remainder");
 }
 
@@ -89,8 +90,8 @@ static void describe(const vipo_sampler_options *o, const vipo_schedule *schedul
     (void)schedule;
     char rest[64];
     vipo_draft_target_describe_rest(o, rest, sizeof rest);
-    snprintf(text, size, "draft-target k=%d %d/%d lambda=%g%s%s", o->chunk, o->draft_stride, o->target_stride,
-             o->threshold, rest, o->draft_reuse ? "" : " no-reuse");
+    vipo_snprintf(text, size, "draft-target k=%d %d/%d lambda=%g%s%s", o->chunk, o->draft_stride,
+                  o->target_stride, o->threshold, rest, o->draft_reuse ? "" : " no-reuse");
 }
 
 static int stride(const vipo_sampler_options *o)

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "sampling/sampler.h"
+#include "core/number.h"
 #include "sampling/trace.h"
 
 /* What a video does with its next network output. */
@@ -69,8 +70,8 @@ static void describe(const vipo_sampler_options *o, const vipo_schedule *schedul
     (void)schedule;
     char rest[64];
     vipo_draft_target_describe_rest(o, rest, sizeof rest);
-    snprintf(text, size, "draft-target-lazy k=%d %d/%d lambda=%g%s%s", o->chunk, o->draft_stride,
-             o->target_stride, o->threshold, rest, o->lazy_calibrated ? "" : " uncalibrated");
+    vipo_snprintf(text, size, "draft-target-lazy k=%d %d/%d lambda=%g%s%s", o->chunk, o->draft_stride,
+                  o->target_stride, o->threshold, rest, o->lazy_calibrated ? "" : " uncalibrated");
 }
 
 static vipo_status check(const vipo_sampler_options *options, const vipo_schedule *schedule,

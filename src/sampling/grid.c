@@ -5,15 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/number.h"
+
 /* "s:P,Q" or "s/P/Q". */
 static bool parse_s_grid(const char *text, double *p, double *q)
 {
     char *end;
     if (text[0] != 's' || (text[1] != ':' && text[1] != '/')) return false;
-    *p = strtod(text + 2, &end);
+    *p = vipo_strtod(text + 2, &end);
     if (end == text + 2 || (*end != ',' && *end != '/')) return false;
     const char *second = end + 1;
-    *q = strtod(second, &end);
+    *q = vipo_strtod(second, &end);
     return end != second && *end == '\0' && *p > 0 && *q > 0 && *p <= 100 && *q <= 100;
 }
 
@@ -98,5 +100,5 @@ void vipo_grid_describe(const vipo_sampler_options *options, const vipo_grid_def
     else if (grid.kind == VIPO_GRID_UNIFORM)
         snprintf(text, size, "-%d uniform", grid.steps);
     else
-        snprintf(text, size, "-%d s:%g:%g", grid.steps, grid.p, grid.q);
+        vipo_snprintf(text, size, "-%d s:%g:%g", grid.steps, grid.p, grid.q);
 }
