@@ -73,6 +73,11 @@ def load_weights(unet: UNet3D, folder: str | Path, skip_task: bool, texts: list[
     unet.load_state_dict(weights, strict=False)
 
 
+def check_compiler() -> None:
+    if not hasattr(torch, "compile"):
+        raise ValueError(f"--compile: this PyTorch ({torch.__version__}) has no torch.compile, expected 2.0 or newer")
+
+
 class Trainer:
     """`path` gives the task embeddings; its resampler becomes the UNet's and, with task_lr_scale 0, stays as it is."""
 
@@ -108,8 +113,7 @@ class Trainer:
         self.step = 0
         self.forward = self._plain_forward
         if compiled:
-            if not hasattr(torch, "compile"):
-                raise ValueError(f"--compile: this PyTorch ({torch.__version__}) has no torch.compile, expected 2.0 or newer")
+            check_compiler()
             self.forward = torch.compile(self._plain_forward, dynamic=False)
         self.pool = ThreadPoolExecutor(1) if device.type == "cuda" else None
         self.coming: tuple[int, Future[Any]] | None = None

@@ -22,12 +22,12 @@ from typing import Any
 from . import state
 from .avdc.diffusion import WEIGHTINGS
 from .console import Progress, device_named, duration, run, use_threads
-from .dataset import Dataset, open_dataset
+from .dataset import Dataset, Examples, open_dataset
 from .files import only_process, read_json, read_safetensors, write_json, write_text
 from .presets import Preset, Stage, find, parse_stages, stage_at
 from .task_path import TaskPath, load_encoder, load_of_model
 from .text import new_path, report_on
-from .trainer import GOES_ON, Settings, Trainer
+from .trainer import GOES_ON, Settings, Trainer, check_compiler
 
 
 BEGINS_WITH = ("init", "init_skip", "text")  # options that only the beginning of a training looks at
@@ -122,8 +122,9 @@ def settings_of(options: argparse.Namespace, preset: Preset) -> Settings:
     )  # fmt: skip
 
 
-def check_sizes(preset: Preset, settings: Settings, dataset: Dataset) -> None:
-    """Each stage's size divides the crop and halves as often as the network does."""
+def check_data(preset: Preset, settings: Settings, dataset: Dataset) -> None:
+    """What would else be found only after the text path has been trained. Each stage's size divides the crop and halves as often
+    as the network does."""
     halves = 2 ** (len(preset.unet.channel_mult) - 1)
     for stage in settings.stages:
         if stage.size % halves:
@@ -133,6 +134,8 @@ def check_sizes(preset: Preset, settings: Settings, dataset: Dataset) -> None:
     if preset.crop > min(dataset.picture):
         height, width = dataset.picture
         raise ValueError(f"pictures of {height}x{width}, preset with a crop of {preset.crop}: expected larger ones")
+    clips, _ = dataset.split(settings.held_out)
+    Examples(dataset, clips, settings.seed, settings.shift, settings.first_frame, settings.no_text, settings.task_weight)
 
 
 def text_path(options: argparse.Namespace, preset: Preset, dataset: Dataset, begins: bool, log: Any) -> TaskPath:
@@ -283,6 +286,8 @@ def main(arguments: list[str]) -> None:
     preset = find(options.preset)
     settings = settings_of(options, preset)
     device = device_named(options.device, options.precision)
+    if options.compile:
+        check_compiler()
     use_threads(options.threads)
 
     def log(text: str) -> None:
@@ -300,7 +305,7 @@ def main(arguments: list[str]) -> None:
     dataset = open_dataset(options.data, options.cache, cameras, options.quiet)
     for more in options.more:
         dataset.add(open_dataset(more, options.cache, cameras, options.quiet), more)
-    check_sizes(preset, settings, dataset)
+    check_data(preset, settings, dataset)
     folder.mkdir(parents=True, exist_ok=True)
     alone = only_process(folder)  # noqa: F841, held until the end
     trainer = Trainer(preset, settings, dataset, text_path(options, preset, dataset, begins, log), device, options.compile)
