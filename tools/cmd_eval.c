@@ -1,5 +1,5 @@
 /* vipo eval: closed-loop episodes of a policy, kept in a store of results. */
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -429,18 +429,9 @@ static int report(tool *t, const eval_command_options *options, const vipo_eval_
                   const vipo_error *error)
 {
     const int known = r->earlier + r->done;
-    const int number = interrupt_signal(); /* whatever it made fail */
-    const char *const what =
-        number == SIGBUS ? "a file was cut short while it was being read" : error->message;
-    if (number && number != SIGBUS) {
-        tool_fail(t, "interrupted; %d of %d episodes are in %.300s, the same command goes on from there",
-                  known, r->episodes, options->out);
-        return 128 + number;
-    }
-    if (known)
-        return tool_fail(t, "%s; %d of %d episodes are kept, the same command goes on from there", what,
-                         known, r->episodes);
-    return tool_library_error(t, error);
+    char episodes[64];
+    snprintf(episodes, sizeof episodes, "%d of %d episodes", known, r->episodes);
+    return tool_resumable_error(t, error, episodes, known > 0, options->out);
 }
 
 static int run_lists(tool *t, eval_command_options *options, char *tasks, char *cameras)

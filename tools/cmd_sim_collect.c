@@ -1,10 +1,9 @@
 /* vipo sim collect: episodes of the scripted policies as a data set of videos. */
-#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "commands.h"
-#include "interrupt.h"
 #include "sim.h"
 
 enum { MAX_NAMES = 16 };
@@ -191,18 +190,9 @@ static int print_results(tool *t, const collect_options *options, const vipo_sim
 static int report(tool *t, const collect_options *options, const vipo_sim_collect_result *r,
                   const vipo_error *error)
 {
-    const int number = interrupt_signal(); /* whatever it made fail */
-    const char *const what =
-        number == SIGBUS ? "a file was cut short while it was being read" : error->message;
-    if (number && number != SIGBUS) {
-        tool_fail(t, "interrupted; %d complete episodes are in %.300s, the same command goes on from there",
-                  r->episodes, options->out);
-        return 128 + number;
-    }
-    if (r->episodes)
-        return tool_fail(t, "%s; %d complete episodes are kept, the same command goes on from there", what,
-                         r->episodes);
-    return tool_library_error(t, error);
+    char episodes[64];
+    snprintf(episodes, sizeof episodes, "%d complete episodes", r->episodes);
+    return tool_resumable_error(t, error, episodes, r->episodes > 0, options->out);
 }
 
 static int run_lists(tool *t, collect_options *options, char *tasks, char *cameras)

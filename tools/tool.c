@@ -94,10 +94,12 @@ int tool_usage_error(tool *t, const char *format, ...)
     return STATUS_USAGE;
 }
 
+#define CUT_SHORT "a file was cut short while it was being read"
+
 int tool_interrupted(tool *t)
 {
     say(t, "",
-        interrupt_signal() == SIGBUS ? "a file was cut short while it was being read, nothing was written"
+        interrupt_signal() == SIGBUS ? CUT_SHORT ", nothing was written"
         : t->has_written             ? "interrupted, not all outputs were written"
                                      : "interrupted, nothing was written");
     if (interrupt_signal() == SIGBUS) return STATUS_FAILED;
@@ -110,6 +112,18 @@ int tool_library_error(tool *t, const vipo_error *error)
     if (t->trace_error.status != VIPO_OK) error = &t->trace_error;
     say(t, "", error->message[0] ? error->message : vipo_status_text(error->status));
     return STATUS_FAILED;
+}
+
+int tool_resumable_error(tool *t, const vipo_error *error, const char *episodes, bool some, const char *out)
+{
+    static const char again[] = "the same command goes on from there";
+    const int number = interrupt_signal();
+    if (number && number != SIGBUS) {
+        tool_fail(t, "interrupted; %s are in %.300s, %s", episodes, out, again);
+        return 128 + number;
+    }
+    if (!some) return tool_library_error(t, error);
+    return tool_fail(t, "%s; %s are kept, %s", number ? CUT_SHORT : error->message, episodes, again);
 }
 
 void tool_warn(tool *t, const char *format, ...)

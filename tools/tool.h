@@ -63,6 +63,8 @@ int tool_fail(tool *t, const char *format, ...) __attribute__((format(printf, 2,
 int tool_usage_error(tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int tool_library_error(tool *t, const vipo_error *error);
 int tool_interrupted(tool *t);
+/* The same of a command that keeps what is complete: `episodes`, "3 of 12 episodes", are in `out`; `some`: more than none. */
+int tool_resumable_error(tool *t, const vipo_error *error, const char *episodes, bool some, const char *out);
 
 void tool_warn(tool *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Only with --verbose. */

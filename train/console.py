@@ -38,10 +38,10 @@ def device_named(name: str, precision: str = "fp32") -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
+        device: torch.device | None = torch.device(name)
     except RuntimeError:
-        device = torch.device("meta")
-    if device.type not in ("cpu", "cuda"):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
         raise ValueError(f"device '{name}' is unknown, expected auto, cpu or cuda")
     if device.type == "cuda":
         if not torch.cuda.is_available():

@@ -73,11 +73,6 @@ def load_weights(unet: UNet3D, folder: str | Path, skip_task: bool, texts: list[
     unet.load_state_dict(weights, strict=False)
 
 
-def check_compiler() -> None:
-    if not hasattr(torch, "compile"):
-        raise ValueError(f"--compile: this PyTorch ({torch.__version__}) has no torch.compile, expected 2.0 or newer")
-
-
 class Trainer:
     """`path` gives the task embeddings; its resampler becomes the UNet's and, with task_lr_scale 0, stays as it is."""
 
@@ -113,7 +108,6 @@ class Trainer:
         self.step = 0
         self.forward = self._plain_forward
         if compiled:
-            check_compiler()
             self.forward = torch.compile(self._plain_forward, dynamic=False)
         self.pool = ThreadPoolExecutor(1) if device.type == "cuda" else None
         self.coming: tuple[int, Future[Any]] | None = None
@@ -291,7 +285,8 @@ class Trainer:
                 f"the training began with {content['clips']} clips of {content['frames']} frames, "
                 f"the data has {now[0]} of {now[1]}: expected the same data"
             )
-        if content.get("data", self.dataset.fingerprint()) != self.dataset.fingerprint():
+        data = self.dataset.fingerprint()
+        if content.get("data", data) != data:
             raise ValueError("the training began with other clips or texts, though with as many: expected the same data, in the same order")
         try:
             self.unet.load_state_dict(content["unet"])

@@ -19,6 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from . import state
 from .avdc.diffusion import WEIGHTINGS
 from .console import Progress, device_named, duration, run, use_threads
@@ -27,7 +29,7 @@ from .files import only_process, read_json, read_safetensors, write_json, write_
 from .presets import Preset, Stage, find, parse_stages, stage_at
 from .task_path import TaskPath, load_encoder, load_of_model
 from .text import new_path, report_on
-from .trainer import GOES_ON, Settings, Trainer, check_compiler
+from .trainer import GOES_ON, Settings, Trainer
 
 
 BEGINS_WITH = ("init", "init_skip", "text")  # options that only the beginning of a training looks at
@@ -286,8 +288,8 @@ def main(arguments: list[str]) -> None:
     preset = find(options.preset)
     settings = settings_of(options, preset)
     device = device_named(options.device, options.precision)
-    if options.compile:
-        check_compiler()
+    if options.compile and not hasattr(torch, "compile"):
+        raise ValueError(f"--compile: this PyTorch ({torch.__version__}) has no torch.compile, expected 2.0 or newer")
     use_threads(options.threads)
 
     def log(text: str) -> None:

@@ -96,6 +96,14 @@ vipo_status vipo_folder_output_file(const vipo_folder_output *out, const char *f
     return vipo_fail(error, VIPO_INVALID_ARGUMENT, "path too long: %.200s...", out->path);
 }
 
+static bool move_file(const vipo_folder_output *out, const char *name)
+{
+    char from[PATH_ROOM], to[PATH_ROOM];
+    snprintf(from, sizeof from, "%s/%s", out->temporary, name);
+    snprintf(to, sizeof to, "%s/%s", out->path, name);
+    return rename(from, to) == 0;
+}
+
 /* Moves the files into the existing destination; errno after a failure. */
 static bool move_files(const vipo_folder_output *out, const char *const *stale, const char *key)
 {
@@ -114,18 +122,12 @@ static bool move_files(const vipo_folder_output *out, const char *const *stale, 
     bool moved = true;
     for (const struct dirent *entry; moved && (entry = readdir(folder));) {
         if (is_dot(entry->d_name) || (key && strcmp(entry->d_name, key) == 0)) continue;
-        snprintf(from, sizeof from, "%s/%s", out->temporary, entry->d_name);
-        snprintf(to, sizeof to, "%s/%s", out->path, entry->d_name);
-        moved = rename(from, to) == 0;
+        moved = move_file(out, entry->d_name);
     }
     const int code = errno;
     closedir(folder);
     errno = code;
-    if (moved && key) {
-        snprintf(from, sizeof from, "%s/%s", out->temporary, key);
-        snprintf(to, sizeof to, "%s/%s", out->path, key);
-        moved = rename(from, to) == 0 || errno == ENOENT;
-    }
+    if (moved && key) moved = move_file(out, key) || errno == ENOENT;
     return moved && rmdir(out->temporary) == 0;
 }
 

@@ -22,8 +22,8 @@ void vipo_settings_free(vipo_settings *settings);
 /* The hash of a text that vipo_settings_make wrote. */
 void vipo_settings_hash(const char *json, char out[VIPO_SETTINGS_HASH]);
 
-/* 16 hexadecimal digits for the content of a file; of a folder, for the names and contents of the files in it, in order of
- * names, without folders, names that begin with a dot, and texts about it (*.md). */
+/* 16 hexadecimal digits for the content of a file; of a folder, for the names and contents of its config.json and
+ * *.safetensors, in order of names: whatever else lies there may change. */
 vipo_status vipo_fingerprint_file(const char *path, char out[VIPO_SETTINGS_HASH], vipo_error *error);
 vipo_status vipo_fingerprint_folder(const char *path, char out[VIPO_SETTINGS_HASH], vipo_error *error);
 /* Of a folder that was read after its fingerprint was taken: is it still the same? */

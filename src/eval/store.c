@@ -59,13 +59,28 @@ static vipo_status run(const vipo_store *store, const char *sql, const char *wha
     return store_fail(store, what, error);
 }
 
+/* A transaction that is under way leaves nothing behind. */
+static void roll_back(const vipo_store *store)
+{
+    if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
 /* Ends a transaction; a failed one leaves nothing behind. */
 static vipo_status finish(const vipo_store *store, vipo_status status, vipo_error *error)
 {
     if (status == VIPO_OK) status = run(store, "COMMIT", "write", error);
-    if (status != VIPO_OK && !sqlite3_get_autocommit(store->db))
-        sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    if (status != VIPO_OK) roll_back(store);
     return status;
+}
+
+vipo_status vipo_store_begin_reading(const vipo_store *store, vipo_error *error)
+{
+    return run(store, "BEGIN", "read", error);
+}
+
+void vipo_store_end_reading(const vipo_store *store)
+{
+    roll_back(store);
 }
 
 static vipo_status prepare(const vipo_store *store, const char *sql, sqlite3_stmt **out, vipo_error *error)
@@ -217,9 +232,9 @@ static vipo_status check_owner(const vipo_store *store, bool *empty, vipo_error 
 /* The same, all of one moment: another process may be making the tables. */
 static vipo_status check_owner_now(const vipo_store *store, bool *empty, vipo_error *error)
 {
-    VIPO_TRY(run(store, "BEGIN", "read", error));
+    VIPO_TRY(vipo_store_begin_reading(store, error));
     const vipo_status status = check_owner(store, empty, error);
-    sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    vipo_store_end_reading(store);
     return status;
 }
 
@@ -525,16 +540,6 @@ vipo_status vipo_store_merge(vipo_store *store, vipo_store *other, vipo_merge_co
     status = finish(store, status, error);
     if (status == VIPO_OK) *counts = m.counts;
     return status;
-}
-
-vipo_status vipo_store_begin_reading(vipo_store *store, vipo_error *error)
-{
-    return run(store, "BEGIN", "read", error);
-}
-
-void vipo_store_end_reading(vipo_store *store)
-{
-    if (!sqlite3_get_autocommit(store->db)) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
 }
 
 typedef struct digest_state {

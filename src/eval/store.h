@@ -31,8 +31,8 @@ vipo_status vipo_store_each(vipo_store *store, const char *settings,
                             bool (*visit)(void *user, const vipo_record *record), void *user,
                             vipo_error *error);
 /* Between these two, what is read is of one moment, whatever others write. */
-vipo_status vipo_store_begin_reading(vipo_store *store, vipo_error *error);
-void vipo_store_end_reading(vipo_store *store);
+vipo_status vipo_store_begin_reading(const vipo_store *store, vipo_error *error);
+void vipo_store_end_reading(const vipo_store *store);
 /* The known settings, in the order in which they came; borrowed for the call. */
 vipo_status vipo_store_each_settings(vipo_store *store,
                                      bool (*visit)(void *user, const vipo_settings *settings), void *user,

@@ -20,15 +20,21 @@ static vipo_status find_mode(vipo_choose_mode *out, vipo_tuning tuning, vipo_cho
     return VIPO_OK;
 }
 
-vipo_status vipo_model_choose_methods(vipo_model *model, const vipo_model_options *options, vipo_error *error)
+vipo_status vipo_model_choose_methods(vipo_model *model, const vipo_model_options *options, vipo_pool *pool,
+                                      vipo_error *error)
 {
-    vipo_choosing how = {.ops = model->ops, .cache = options->cache, .callbacks = options->callbacks};
+    vipo_pool *all = NULL;
+    vipo_choosing how = {
+        .ops = model->ops, .pool = pool, .cache = options->cache, .callbacks = options->callbacks};
     VIPO_TRY(find_mode(&how.mode, options->tuning, VIPO_CHOOSE_MEASURE, error));
     VIPO_TRY(vipo_unet3d_survey(&model->config.unet, options->half_weights, &model->choices, error));
     /* Whatever threads the caller wants: a choice holds for all cores. */
-    if (how.mode == VIPO_CHOOSE_MEASURE) VIPO_TRY(vipo_model_open_pool(&how.pool, 0, error));
+    if (how.mode == VIPO_CHOOSE_MEASURE && options->threads != 0) {
+        VIPO_TRY(vipo_model_open_pool(&all, 0, error));
+        how.pool = all;
+    }
     const vipo_status status = vipo_choices_make(&model->choices, &how, error);
-    vipo_pool_close(&how.pool);
+    vipo_pool_close(&all);
     return status;
 }
 

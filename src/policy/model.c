@@ -96,7 +96,7 @@ static vipo_status load_unet(vipo_model *model, const vipo_model_options *option
     VIPO_TRY(vipo_safetensors_open(&file, path, error));
     vipo_status status = vipo_safetensors_reader_open(&reader, file, find_prefix(file), error);
     if (status != VIPO_OK) goto done;
-    VIPO_TRY_GOTO(vipo_model_choose_methods(model, options, error), done);
+    VIPO_TRY_GOTO(vipo_model_choose_methods(model, options, packer->pool, error), done);
     packer->choices = &model->choices;
     model->unet = calloc(1, sizeof *model->unet);
     if (!model->unet) {

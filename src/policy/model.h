@@ -34,8 +34,8 @@ vipo_status vipo_model_read_config(const char *folder, vipo_config *config, vipo
 /* Threads that open a model. 0: all cores, or one where the process may not have as many. */
 vipo_status vipo_model_open_pool(vipo_pool **out, int threads, vipo_error *error);
 
-/* Chooses the methods of the network that model->config describes, for model->ops. */
-vipo_status vipo_model_choose_methods(vipo_model *model, const vipo_model_options *options,
+/* Chooses the methods of the network that model->config describes, for model->ops. pool: of options->threads. */
+vipo_status vipo_model_choose_methods(vipo_model *model, const vipo_model_options *options, vipo_pool *pool,
                                       vipo_error *error);
 
 /* Fails with one line if the model has no text encoder. */

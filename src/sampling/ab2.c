@@ -13,7 +13,6 @@
 #include <string.h>
 
 #include "core/number.h"
-
 #include "sampling/grid.h"
 
 /* What multiplies c in form x0: h at phi' = 0. */

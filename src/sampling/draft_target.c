@@ -14,8 +14,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sampling/sampler.h"
 #include "core/number.h"
+#include "sampling/sampler.h"
 #include "sampling/trace.h"
 
 /* One video on its way. */

@@ -17,8 +17,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sampling/sampler.h"
 #include "core/number.h"
+#include "sampling/sampler.h"
 #include "sampling/trace.h"
 
 /* What a video does with its next network output. */

@@ -217,26 +217,19 @@ static vipo_status make_folders(const char *path, vipo_error *error)
     return status;
 }
 
-/* Counts the entries that are no temporary files of ours. */
-static vipo_status count_others(const char *path, int *others, vipo_error *error)
+/* *others is how many entries are no temporary files of ours, which a killed process may have left; `clean` removes those. */
+static vipo_status look_into(const char *path, bool clean, int *others, vipo_error *error)
 {
     DIR *const folder = opendir(path);
     *others = 0;
     if (!folder) return vipo_fail(error, VIPO_IO, "%s: cannot read the folder: %s", path, strerror(errno));
-    for (const struct dirent *entry; (entry = readdir(folder));)
-        *others += strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-                   !vipo_is_temporary_name(entry->d_name);
-    closedir(folder);
-    return VIPO_OK;
-}
-
-/* Removes temporary files that a killed process has left. */
-static vipo_status sweep(const char *path, vipo_error *error)
-{
-    DIR *const folder = opendir(path);
-    if (!folder) return vipo_fail(error, VIPO_IO, "%s: cannot read the folder: %s", path, strerror(errno));
-    for (const struct dirent *entry; (entry = readdir(folder));)
-        if (vipo_is_temporary_name(entry->d_name)) unlinkat(dirfd(folder), entry->d_name, 0);
+    for (const struct dirent *entry; (entry = readdir(folder));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (!vipo_is_temporary_name(entry->d_name))
+            (*others)++;
+        else if (clean)
+            unlinkat(dirfd(folder), entry->d_name, 0);
+    }
     closedir(folder);
     return VIPO_OK;
 }
@@ -260,13 +253,13 @@ static vipo_status settle(vipo_collection *c, const char *path, const json_t *se
         const vipo_status status = compare_settings(path, found, settings, error);
         json_decref(found);
         VIPO_TRY(status);
-        return sweep(c->folder, error);
+        return look_into(c->folder, true, &others, error);
     }
-    VIPO_TRY(count_others(c->folder, &others, error));
+    VIPO_TRY(look_into(c->folder, false, &others, error));
     if (others)
         return vipo_fail(error, VIPO_IO, "%s: the folder holds other files, expected a new or empty one",
                          c->folder);
-    VIPO_TRY(sweep(c->folder, error));
+    VIPO_TRY(look_into(c->folder, true, &others, error));
     return write_settings(path, settings, error);
 }
 
@@ -282,9 +275,10 @@ static vipo_status prepare(vipo_collection *c, vipo_error *error)
     json_decref(settings);
     free(path);
     for (int i = 0; i < SUBFOLDERS && status == VIPO_OK; i++) {
+        int others;
         VIPO_TRY(vipo_collection_path(c, subfolders[i], &path, error));
         status = make_folders(path, error);
-        if (status == VIPO_OK) status = sweep(path, error);
+        if (status == VIPO_OK) status = look_into(path, true, &others, error);
         free(path);
     }
     return status;

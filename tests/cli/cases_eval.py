@@ -222,7 +222,7 @@ def interrupted(run):
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         time.sleep(0.3)
-        if os.path.exists(run.path("set.db")) and os.path.exists(run.path("set.db-wal")) and has_tables(run.path("set.db")) and rows(run.path("set.db"), "count(*)")[0][0] > 2:
+        if os.path.exists(run.path("set.db-wal")) and has_tables(run.path("set.db")) and rows(run.path("set.db"), "count(*)")[0][0] > 2:
             break
     process.send_signal(signal.SIGINT)
     code, out, err = run.finish(process)
