@@ -351,8 +351,10 @@ def check_evaluation(folder, data, vipo):
         assert file.read(8) == b"\x89PNG\r\n\x1a\n"
     refused(evaluate.main, ["--model", os.path.join(folder, "model"), "--data", data, "--out", out, "--held-out", "1", "--samplers", "ab2"], "ab2", "--vipo")
     with contextlib.redirect_stdout(io.StringIO()):  # the same clips as if they began at turning points
-        evaluate.main(["--model", os.path.join(folder, "model"), "--data", data, "--out", out, "--held-out", "1", "--vipo", vipo,
-                       "--samplers", "ddim:2", "--clips", "1", "--v-clips", "0", "--steering-clips", "1", "--undo", data])
+        evaluate.main(["--model", os.path.join(folder, "model"), "--data", data, "--out", out, "--vipo", vipo,
+                       "--samplers", "ddim:2", "--clips", "9", "--v-clips", "0", "--steering-clips", "1", "--undo", data])
+    # held out are as many as in the training, where nothing is said: one episode of each of two tasks
+    assert files.read_json(os.path.join(out, "evaluation.json"))["plans"]["clips"] == 2
     turned = files.read_json(os.path.join(out, "evaluation.json"))["steering"]["door-open/door-close from turning points"]
     assert turned["of"] == 4 and turned["of_these"] == 2 and sorted(t["command"] for t in turned["tests"]) == sorted(2 * list(TEXTS))
     refused(evaluate.main, ["--model", data, "--data", data, "--out", out], "config.json")
